@@ -1,0 +1,51 @@
+"""The contract of long work: generators that yield `Progress` and return their result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job has come.
+
+    Parameters
+    ----------
+    done, total : int
+        Units finished and in all; a total of 0 means that the end is not known.
+    message : str
+        What is being done now.
+    note : str
+        Something the user should read even after the job (a fallback to a slower way, say).
+    """
+
+    done: int
+    total: int
+    message: str = ""
+    note: str = ""
+
+
+Job = Generator[Progress, None, T]
+"""Long work: yields `Progress` often (per batch), returns its result; closing it cancels it."""
+
+
+def drain(job: Job[T], on_progress: Callable[[Progress], None] | None = None) -> T:
+    """Run a job to its end in this thread and give its result."""
+    while True:
+        try:
+            progress = next(job)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # a generator's return value is untyped here
+        if on_progress is not None:
+            on_progress(progress)
+
+
+def seconds_left(progress: Progress, elapsed: float) -> float | None:
+    """Estimate the seconds a job still needs from the `elapsed` seconds so far; None when unknown."""
+    if progress.total <= 0 or progress.done <= 0:
+        return None
+    return elapsed / progress.done * max(progress.total - progress.done, 0)
