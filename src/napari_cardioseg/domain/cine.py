@@ -76,9 +76,9 @@ class Cine:
         If shapes disagree.
     """
 
-    data: NDArray[np.generic]
+    data: NDArray[np.integer | np.floating]
     geometry: Geometry
-    present: NDArray[np.bool_] = field(default=None)  # type: ignore[assignment]  # filled in below
+    present: NDArray[np.bool_] = field(default_factory=lambda: np.ones((0, 0), dtype=bool))
     phase_times: tuple[float, ...] | None = None
     time_source: str = ""
     time_is_guess: bool = False
@@ -90,16 +90,16 @@ class Cine:
     series_uid: str = ""
     frame_of_reference_uid: str = ""
     source: str = ""
-    frames: FrameTable = field(default=None)  # type: ignore[assignment]  # filled in below
+    frames: FrameTable = field(default_factory=lambda: FrameTable.empty(0, 0))
     warnings: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.data.ndim != 4 or 0 in self.data.shape:
             raise ValueError(f"A cine's data are (t, z, y, x), not of shape {self.data.shape}.")
         grid = self.data.shape[:2]
-        if self.present is None:
+        if self.present.size == 0:
             object.__setattr__(self, "present", np.ones(grid, dtype=bool))
-        if self.frames is None:
+        if self.frames.sop_uids.size == 0:
             object.__setattr__(self, "frames", FrameTable.empty(*grid))
         if self.present.shape != grid or self.frames.sop_uids.shape != grid:
             raise ValueError(f"The frame grid of this cine is {grid}, but its tables have another shape.")

@@ -50,7 +50,7 @@ class Segmentation:
 
     labels: NDArray[np.uint8]
     scheme: LabelScheme = LV_SCHEME
-    states: NDArray[np.uint8] = field(default=None)  # type: ignore[assignment]  # filled in below
+    states: NDArray[np.uint8] = field(default_factory=lambda: np.zeros((0, 0), dtype=np.uint8))
     uncertainty: NDArray[np.float32] | None = None
     origin: str = ""
 
@@ -58,7 +58,7 @@ class Segmentation:
         if self.labels.ndim != 4 or self.labels.dtype != np.uint8:
             raise ValueError("Labels are a (t, z, y, x) array of uint8.")
         grid = self.labels.shape[:2]
-        if self.states is None:
+        if self.states.size == 0:
             object.__setattr__(self, "states", np.zeros(grid, dtype=np.uint8))
         if self.states.shape != grid:
             raise ValueError(f"Slice states have shape {self.states.shape}, the labels' grid is {grid}.")
