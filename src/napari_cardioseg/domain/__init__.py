@@ -3,6 +3,7 @@
 from napari_cardioseg.domain.cine import Cine, FrameTable
 from napari_cardioseg.domain.errors import CardioSegError, ConfigError, DataError, ModelError
 from napari_cardioseg.domain.geometry import Geometry
+from napari_cardioseg.domain.labelled_frame import LabelledFrame
 from napari_cardioseg.domain.labels import LV_SCHEME, Code, LabelClass, LabelScheme
 from napari_cardioseg.domain.model_card import ModelCard, Preprocessing
 from napari_cardioseg.domain.progress import Job, Progress, drain, seconds_left
@@ -20,6 +21,7 @@ __all__ = [
     "Job",
     "LabelClass",
     "LabelScheme",
+    "LabelledFrame",
     "ModelCard",
     "ModelError",
     "Preprocessing",

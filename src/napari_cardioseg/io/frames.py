@@ -11,50 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from napari_cardioseg.domain import LV_SCHEME, DataError, LabelScheme
+from napari_cardioseg.domain import LV_SCHEME, DataError, LabelledFrame, LabelScheme
 from napari_cardioseg.domain.labels import MYOCARDIUM
 
 _TABLE = "frames.csv"
 _REQUIRED = ("patient", "instance", "epicardium_known")
 _GREY_MODES = ("1", "L", "I;16", "I;16B", "I")
 _MASK_MODES = (*_GREY_MODES, "P")
-
-
-@dataclass(frozen=True)
-class LabelledFrame:
-    """One image with its labels.
-
-    Parameters
-    ----------
-    patient : str
-        Name of the patient in the folder's table.
-    instance : int
-        Number of the image within the patient's series.
-    image : (y, x) uint8 or uint16 array
-        Intensities as stored.
-    labels : (y, x) uint8 array
-        Class values; 0 is background.
-    known : frozenset of int
-        Class values that somebody labelled on this frame. A pixel that is 0 may still belong to a class
-        that is missing here.
-
-    Raises
-    ------
-    ValueError
-        If image and labels differ in shape.
-    """
-
-    patient: str
-    instance: int
-    image: NDArray[np.uint8] | NDArray[np.uint16]
-    labels: NDArray[np.uint8]
-    known: frozenset[int]
-
-    def __post_init__(self) -> None:
-        if self.image.ndim != 2 or self.image.shape != self.labels.shape:
-            raise ValueError(
-                f"Image {self.image.shape} and labels {self.labels.shape} must share one (y, x)."
-            )
 
 
 @dataclass(frozen=True)
@@ -145,9 +108,6 @@ def _check_listing(folder: Path, rows: Iterable[_Row]) -> None:
         missing = sorted(listed - found)
         if missing:
             raise DataError(f"{folder / kind} lacks {missing[0]}, listed in {_TABLE}{_others(missing)}.")
-        extra = sorted(found - listed)
-        if extra:
-            raise DataError(f"{folder / kind / extra[0]} is not listed in {_TABLE}{_others(extra)}.")
 
 
 def _others(names: Sequence[str]) -> str:

@@ -1,0 +1,64 @@
+"""One registry: from a network's name and arguments, as a model file states them, to the network."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from napari_cardioseg.domain import ModelError
+
+# Name -> (module, class); imported when asked for, so that a reader of one model pays for one network.
+_NETWORKS: dict[str, tuple[str, str]] = {
+    "unet": ("napari_cardioseg.models.unet", "UNet"),
+}
+
+
+class SegmentationNetwork(nn.Module):
+    """What every network here promises: logits of the input's size, and two facts about its field.
+
+    Input is (batch, channels, y, x) with y and x multiples of `stride`; output (batch, classes, y, x).
+    """
+
+    stride: int
+    """Sides of the input must be multiples of this many pixels."""
+
+    reach: int
+    """No output pixel depends on input further away than this many pixels."""
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Give logits (batch, classes, y, x) of `images` (batch, channels, y, x)."""
+        result: Tensor = super().__call__(images)
+        return result
+
+
+def network_names() -> tuple[str, ...]:
+    """Give the names that `build_network` knows."""
+    return tuple(_NETWORKS)
+
+
+def build_network(config: Mapping[str, Any]) -> SegmentationNetwork:
+    """Make a network with fresh weights from its description.
+
+    Parameters
+    ----------
+    config : mapping
+        `name` in the registry, and the arguments of that network.
+
+    Raises
+    ------
+    ModelError
+        If the name is unknown or the arguments do not fit the network.
+    """
+    arguments = dict(config)
+    name = arguments.pop("name", None)
+    if name not in _NETWORKS:
+        raise ModelError(f"There is no network called {name!r}; known are {', '.join(_NETWORKS)}.")
+    module, cls = _NETWORKS[name]
+    try:
+        network: SegmentationNetwork = getattr(importlib.import_module(module), cls)(**arguments)
+    except (TypeError, ValueError) as error:
+        raise ModelError(f"The network {name!r} cannot be built from {arguments}: {error}") from error
+    return network

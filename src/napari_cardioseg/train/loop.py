@@ -1,0 +1,313 @@
+"""The training loop: a job that can be stopped at any step and taken up again where it was."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from napari_cardioseg import __version__
+from napari_cardioseg.domain import (
+    LV_SCHEME,
+    ConfigError,
+    Job,
+    LabelledFrame,
+    LabelScheme,
+    ModelCard,
+    Progress,
+)
+from napari_cardioseg.models import SegmentationNetwork, build_network
+from napari_cardioseg.predict.device import choose_device, mixed_precision
+from napari_cardioseg.predict.infer import batches, probabilities
+from napari_cardioseg.quantify.overlap import dice
+from napari_cardioseg.store.models import SUFFIX, ModelFile, write_model
+from napari_cardioseg.train.augment import augment
+from napari_cardioseg.train.config import TrainConfig
+from napari_cardioseg.train.data import TrainingFrames, fingerprint, prepare_frames
+from napari_cardioseg.train.losses import segmentation_loss
+from napari_cardioseg.train.split import split_patients
+
+CHECKPOINT = "checkpoint.pt"
+LOG = "log.jsonl"
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a run made: the model's file, its card, and the validation record of each check."""
+
+    path: Path
+    card: ModelCard
+    history: tuple[dict[str, Any], ...]
+
+
+@dataclass
+class _State:
+    """All that changes during a run, and so all that a checkpoint holds."""
+
+    network: SegmentationNetwork
+    average: SegmentationNetwork
+    optimiser: torch.optim.AdamW
+    rng: torch.Generator
+    step: int = 0
+    best: float = -math.inf
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    history: list[dict[str, Any]] = field(default_factory=list)
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint in one step."""
+        partial = path.with_name(path.name + ".partial")
+        torch.save(
+            {
+                "network": self.network.state_dict(),
+                "average": self.average.state_dict(),
+                "optimiser": self.optimiser.state_dict(),
+                "rng": self.rng.get_state(),
+                "step": self.step,
+                "best": self.best,
+                "best_weights": self.best_weights,
+                "history": self.history,
+            },
+            partial,
+        )
+        partial.replace(path)
+
+    def load(self, path: Path) -> None:
+        """Take up a checkpoint; raises `ConfigError` if it is of another network or damaged."""
+        try:
+            saved = torch.load(path, map_location="cpu", weights_only=True)
+            self.network.load_state_dict(saved["network"])
+            self.average.load_state_dict(saved["average"])
+            self.optimiser.load_state_dict(saved["optimiser"])
+            self.rng.set_state(saved["rng"])
+        except (RuntimeError, KeyError, ValueError, OSError, EOFError) as error:
+            raise ConfigError(
+                f"The checkpoint {path} does not belong to this configuration or is damaged: {error}. "
+                "Delete it, or name another output folder, to start anew."
+            ) from error
+        self.step, self.best = int(saved["step"]), float(saved["best"])
+        self.best_weights, self.history = saved["best_weights"], list(saved["history"])
+
+
+def train(
+    config: TrainConfig,
+    frames: Sequence[LabelledFrame],
+    *,
+    scheme: LabelScheme = LV_SCHEME,
+    resume: bool = True,
+) -> Job[TrainResult]:
+    """Train a network from scratch on labelled frames.
+
+    A checkpoint is written at each validation and when the job is closed; a later call with the same
+    output folder goes on from it. With validation patients the best weights on them are kept, else the
+    last; either way of the moving average.
+
+    Parameters
+    ----------
+    config : TrainConfig
+        The run.
+    frames : sequence of LabelledFrame
+        All frames, those of the validation patients among them.
+    scheme : LabelScheme
+        Classes to learn.
+    resume : bool
+        Go on from the output folder's checkpoint if there is one.
+
+    Returns
+    -------
+    TrainResult
+        With the path of the model file.
+
+    Raises
+    ------
+    ConfigError
+        If patients, network or checkpoint do not fit.
+    """
+    training, validation = split_patients((f.patient for f in frames), config.data.validation)
+    chosen = [f for f in frames if f.patient in set(training)]
+    held_out = [f for f in frames if f.patient in set(validation)]
+    data = prepare_frames(
+        chosen, scheme, config.preprocessing, fully_labelled_share=config.data.fully_labelled_share
+    )
+    device = choose_device(config.device)
+    state = _start(config, len(scheme) + 1, device)
+    config.output.mkdir(parents=True, exist_ok=True)
+    checkpoint = config.output / CHECKPOINT
+    if resume and checkpoint.is_file():
+        state.load(checkpoint)
+    settings = config.optimiser
+    try:
+        for loss in _steps(state, data, config, device):
+            yield Progress(state.step, settings.steps, f"Training, loss {loss:.3f}")
+            if state.step % settings.validate_every == 0 or state.step == settings.steps:
+                _check(state, loss, held_out, scheme, config, device)
+                state.save(checkpoint)
+                _log(config.output / LOG, state.history[-1])
+    except GeneratorExit:
+        state.save(checkpoint)
+        raise
+    weights = state.best_weights or _copy(state.average)
+    card = _card(config, scheme, training, validation, chosen, state)
+    path = config.output / f"{config.name}{SUFFIX}"
+    write_model(path, ModelFile(card, {k: _half(v) for k, v in weights.items()}))
+    return TrainResult(path, card, tuple(state.history))
+
+
+def learning_rate(step: int, steps: int, warm_up: int, highest: float) -> float:
+    """Give the rate at a step counted from 0: a linear warm-up, then half a cosine down to zero."""
+    if step < warm_up:
+        return highest * (step + 1) / warm_up
+    return highest * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(steps - warm_up, 1)))
+
+
+def _start(config: TrainConfig, classes: int, device: torch.device) -> _State:
+    torch.manual_seed(config.optimiser.seed)
+    description = {**config.network, "classes": classes}
+    network, average = build_network(description), build_network(description)
+    average.load_state_dict(network.state_dict())
+    for module in (network, average):
+        module.to(device)
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
+    average.eval().requires_grad_(False)
+    # Weight decay on normalisation parameters and biases only slows learning.
+    decayed = [p for p in network.parameters() if p.ndim > 1]
+    free = [p for p in network.parameters() if p.ndim <= 1]
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": decayed, "weight_decay": config.optimiser.weight_decay},
+            {"params": free, "weight_decay": 0.0},
+        ],
+        lr=config.optimiser.learning_rate,
+    )
+    return _State(network, average, optimiser, torch.Generator().manual_seed(config.optimiser.seed))
+
+
+def _steps(state: _State, data: TrainingFrames, config: TrainConfig, device: torch.device) -> Iterator[float]:
+    """Train to the configured step; yields the loss after each."""
+    how = config.optimiser
+    state.network.train()
+    while state.step < how.steps:
+        rate = learning_rate(state.step, how.steps, how.warm_up, how.learning_rate)
+        for group in state.optimiser.param_groups:
+            group["lr"] = rate
+        drawn = data.sample(how.batch, state.rng)
+        images, target = augment(
+            data.images[drawn],
+            data.labels[drawn],
+            data.centres[drawn],
+            how.crop,
+            config.augmentation,
+            state.rng,
+        )
+        images = images.to(device).contiguous(memory_format=torch.channels_last)
+        with mixed_precision(device):
+            logits = state.network(images)
+        loss = segmentation_loss(logits, target.to(device), data.known[drawn].to(device))
+        state.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+        nn.utils.clip_grad_norm_(state.network.parameters(), how.gradient_norm)
+        state.optimiser.step()
+        state.step += 1
+        _follow(state.average, state.network, min(how.average, state.step / (state.step + 10)))
+        yield float(loss.detach())
+
+
+@torch.no_grad()
+def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move the averaged weights, and the statistics of batch normalisation, towards the network's."""
+    for a, b in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if a.is_floating_point():
+            a.lerp_(b, 1 - decay)
+        else:
+            a.copy_(b)
+
+
+def _check(
+    state: _State,
+    loss: float,
+    held_out: Sequence[LabelledFrame],
+    scheme: LabelScheme,
+    config: TrainConfig,
+    device: torch.device,
+) -> None:
+    """Validate the averaged network and keep it if it is the best so far."""
+    record: dict[str, Any] = {"step": state.step, "loss": loss}
+    if held_out:
+        record["dice"] = _validate(state.average, held_out, scheme, config, device)
+        score = float(np.mean(list(record["dice"].values())))
+        if score > state.best:
+            state.best, state.best_weights = score, _copy(state.average)
+    state.history.append(record)
+
+
+def _validate(
+    network: SegmentationNetwork,
+    held_out: Sequence[LabelledFrame],
+    scheme: LabelScheme,
+    config: TrainConfig,
+    device: torch.device,
+) -> dict[str, float]:
+    """Mean Dice by frame of each class on whole frames, without any clean-up."""
+    data = prepare_frames(held_out, scheme, config.preprocessing, fully_labelled_share=0.5)
+    found = torch.cat(
+        [
+            probabilities(network, data.images[b].to(device)).argmax(dim=1).cpu()
+            for b in batches(len(held_out), 16)
+        ]
+    ).numpy()
+    labels, known = data.labels.numpy(), data.known.numpy()
+    result = {}
+    for channel, c in enumerate(scheme, start=1):
+        scores = [
+            dice(found[i] == channel, labels[i] == channel) for i in range(len(held_out)) if known[i, channel]
+        ]
+        if scores:
+            result[c.key] = float(np.mean(scores))
+    return result
+
+
+def _copy(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+
+
+def _half(value: Tensor) -> np.ndarray[Any, np.dtype[Any]]:
+    """Halve the size on disk: weights of a trained network lose nothing measurable as float16."""
+    return np.asarray((value.half() if value.is_floating_point() else value).contiguous().numpy())
+
+
+def _log(path: Path, record: dict[str, Any]) -> None:
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")
+
+
+def _card(
+    config: TrainConfig,
+    scheme: LabelScheme,
+    training: list[str],
+    validation: list[str],
+    chosen: Sequence[LabelledFrame],
+    state: _State,
+) -> ModelCard:
+    return ModelCard(
+        name=config.name,
+        network={**config.network, "classes": len(scheme) + 1},
+        scheme=scheme,
+        preprocessing=config.preprocessing,
+        training={
+            "patients": training,
+            "frames": len(chosen),
+            "data_sha256": fingerprint(chosen),
+            "validation_patients": validation,
+            "optimiser": asdict(config.optimiser),
+            "augmentation": asdict(config.augmentation),
+            "software": {"napari-cardioseg": __version__, "torch": torch.__version__},
+        },
+        metrics={"validation": state.history[-1].get("dice", {})} if state.history else {},
+        description=config.description,
+    )
