@@ -47,7 +47,7 @@ class Augmentation:
     rotation: float = 30.0
     scale: float = 1.3
     stretch: float = 1.1
-    shift: float = 48.0
+    shift: float = 40.0
     anywhere: float = 0.15
     turn: float = 0.3
     gamma: float = 1.6

@@ -66,7 +66,7 @@ class OptimiserConfig:
 
     steps: int = 8000
     batch: int = 8
-    crop: int = 192
+    crop: int = 160
     learning_rate: float = 2e-3
     warm_up: int = 200
     weight_decay: float = 0.02

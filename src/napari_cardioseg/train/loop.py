@@ -184,6 +184,7 @@ def _start(config: TrainConfig, classes: int, device: torch.device) -> _State:
             {"params": free, "weight_decay": 0.0},
         ],
         lr=config.optimiser.learning_rate,
+        fused=True,
     )
     return _State(network, average, optimiser, torch.Generator().manual_seed(config.optimiser.seed))
 

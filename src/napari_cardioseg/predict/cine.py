@@ -1,0 +1,157 @@
+"""Segment a cine, or some of its phases and slices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_cardioseg.domain import Cine, DataError, Job, Segmentation, SliceState
+from napari_cardioseg.predict.frames import PredictOptions, predict_frames
+from napari_cardioseg.predict.model import Model
+
+_LOCATING_PHASES = 4
+_MIDDLE = 0.5  # share of the slices, about the middle of the stack, that stand for the whole volume
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about a cine.
+
+    Parameters
+    ----------
+    labels : (t, z, y, x) uint8 array
+        Class values; 0 where nothing was predicted.
+    predicted : (t, z) bool array
+        Which frames were segmented: those asked for that have an image.
+    uncertainty : (t, z) float32 array
+        From 0 (sure) to 1; NaN where nothing was predicted.
+    model : Model
+        Who says so.
+    notes : tuple of str
+        Sentences for the user, on falling back to a slower way.
+    """
+
+    labels: NDArray[np.uint8]
+    predicted: NDArray[np.bool_]
+    uncertainty: NDArray[np.float32]
+    model: Model
+    notes: tuple[str, ...] = ()
+
+    def as_segmentation(self) -> Segmentation:
+        """Give the prediction as a segmentation none of whose slices the reader has touched."""
+        states = np.where(self.predicted, SliceState.PREDICTED, SliceState.EMPTY).astype(np.uint8)
+        card = self.model.card
+        return Segmentation(self.labels, card.scheme, states, self.uncertainty, card.name)
+
+
+def predict_cine(
+    cine: Cine,
+    model: Model,
+    *,
+    phases: Sequence[int] | None = None,
+    slices: Sequence[int] | None = None,
+    options: PredictOptions | None = None,
+) -> Job[Prediction]:
+    """Segment the frames of a cine.
+
+    Parameters
+    ----------
+    cine : Cine
+        The images; frames that it lacks are left out.
+    model : Model
+        The network.
+    phases, slices : sequence of int, optional
+        Which phases and slices, counted from 0; all by default.
+    options : PredictOptions, optional
+        Device, test-time augmentation, clean-up.
+
+    Returns
+    -------
+    Prediction
+
+    Raises
+    ------
+    DataError
+        If none of the frames asked for has an image.
+    """
+    wanted = np.zeros_like(cine.present)
+    wanted[np.ix_(_chosen(phases, cine.n_phases, "phase"), _chosen(slices, cine.n_slices, "slice"))] = True
+    wanted &= cine.present
+    if not wanted.any():
+        raise DataError("The cine has no image at the slices and phases that were to be segmented.")
+    spacing = cine.geometry.spacing[1:] if cine.geometry.calibrated else None
+    result = yield from predict_frames(
+        cine.data[wanted], spacing, model, options or PredictOptions(), others=_others(cine, wanted)
+    )
+    labels = np.zeros(cine.data.shape, dtype=np.uint8)
+    labels[wanted] = result.labels
+    uncertainty = np.full(wanted.shape, np.nan, dtype=np.float32)
+    uncertainty[wanted] = result.uncertainty
+    return Prediction(labels, wanted, uncertainty, model, result.notes)
+
+
+def predict_ed_es(
+    cine: Cine, model: Model, options: PredictOptions | None = None
+) -> Job[tuple[Prediction, int, int]]:
+    """Find end-diastole and end-systole, and segment all slices of both.
+
+    They are the phases of the largest and the smallest LV cavity over the middle slices, which are
+    segmented at every phase without test-time augmentation.
+
+    Parameters
+    ----------
+    cine, model, options
+        As for `predict_cine`.
+
+    Returns
+    -------
+    Prediction, int, int
+        With the two phases, counted from 0.
+
+    Raises
+    ------
+    DataError
+        If no slice has images at two phases or more, or no cavity is found.
+    """
+    options = options or PredictOptions()
+    n = cine.n_slices
+    complete = np.flatnonzero(cine.present.all(axis=0))
+    order = complete[np.argsort(np.abs(complete - (n - 1) / 2), kind="stable")]
+    middle = sorted(int(z) for z in order[: max(round(n * _MIDDLE), 1)])
+    if cine.n_phases < 2 or not middle:
+        raise DataError(
+            "End-diastole and end-systole cannot be found: no slice of this series has all its phases. "
+            "Choose the phases yourself."
+        )
+    quick = yield from predict_cine(cine, model, slices=middle, options=replace(options, tta=False))
+    lv = next((c.value for c in model.card.scheme if c.key == "lv"), None)
+    if lv is None:
+        raise DataError(
+            f"The model {model.card.name!r} does not segment the LV cavity, which times the beat."
+        )
+    cavity = (quick.labels[:, middle] == lv).sum(axis=(1, 2, 3))
+    if not cavity.any():
+        raise DataError("No LV cavity was found in the middle slices, so that ED and ES are not known.")
+    ed, es = int(cavity.argmax()), int(cavity.argmin())
+    prediction = yield from predict_cine(cine, model, phases=(ed, es), options=options)
+    return replace(prediction, notes=(*quick.notes, *prediction.notes)), ed, es
+
+
+def _chosen(indices: Sequence[int] | None, n: int, what: str) -> list[int]:
+    if indices is None:
+        return list(range(n))
+    outside = [i for i in indices if not 0 <= i < n]
+    if outside:
+        raise DataError(f"There is no {what} {outside[0]}: this cine has {n}, counted from 0.")
+    return sorted(set(indices))
+
+
+def _others(cine: Cine, wanted: NDArray[np.bool_]) -> NDArray[np.generic] | None:
+    """Give some frames besides the wanted ones, so that a single slice is not alone in locating the heart."""
+    sample = np.zeros_like(wanted)
+    sample[:: max(cine.n_phases // _LOCATING_PHASES, 1)] = True
+    sample &= cine.present & ~wanted
+    return cine.data[sample] if sample.any() else None

@@ -1,0 +1,77 @@
+"""Anatomical clean-up: one ventricle, whole, at the place where all frames see it."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from napari_cardioseg.domain import LabelScheme
+
+Labels = NDArray[np.uint8]
+_CONNECTED = np.ones((3, 3), dtype=bool)
+
+
+def clean_up(labels: Labels, evidence: NDArray[np.floating], scheme: LabelScheme) -> Labels:
+    """Keep on each frame the one heart that the whole stack supports, without holes or islands.
+
+    Of a frame's connected foreground components the one that gathers the most evidence stays. Within it
+    each class keeps its largest component, holes inside the foreground become cavity where they touch
+    only cavity and myocardium elsewhere.
+
+    Parameters
+    ----------
+    labels : (n, y, x) uint8 array
+        Class values of frames of one stack.
+    evidence : (y, x) array
+        Sum over all frames of the probability of heart, which is high where most frames see it.
+    scheme : LabelScheme
+        The classes.
+
+    Returns
+    -------
+    (n, y, x) uint8 array
+        A cleaned copy.
+    """
+    result = np.zeros_like(labels)
+    for i, frame in enumerate(labels):
+        if frame.any():
+            result[i] = _clean_frame(frame, evidence, scheme)
+    return result
+
+
+def _clean_frame(frame: Labels, evidence: NDArray[np.floating], scheme: LabelScheme) -> Labels:
+    components, n = ndimage.label(frame > 0, structure=_CONNECTED)
+    if n > 1:
+        support = ndimage.sum_labels(evidence, components, index=np.arange(1, n + 1))
+        frame = np.where(components == 1 + int(np.argmax(support)), frame, 0).astype(np.uint8)
+    for value in scheme.values:
+        frame = _without_islands(frame, value)
+    return _without_holes(frame)
+
+
+def _without_islands(frame: Labels, value: int) -> Labels:
+    """Give all but the largest component of a class to the class around them."""
+    components, n = ndimage.label(frame == value, structure=_CONNECTED)
+    if n <= 1:
+        return frame
+    sizes = np.bincount(components.ravel())[1:]
+    cleaned = frame.copy()
+    for index in np.flatnonzero(np.arange(n) != int(sizes.argmax())) + 1:
+        cleaned[components == index] = _surroundings(frame, components == index)
+    return cleaned
+
+
+def _without_holes(frame: Labels) -> Labels:
+    """Fill background that the foreground encloses with the class that borders it most."""
+    holes, n = ndimage.label(ndimage.binary_fill_holes(frame > 0) & (frame == 0))
+    for index in range(1, n + 1):
+        frame = frame.copy()
+        frame[holes == index] = _surroundings(frame, holes == index)
+    return frame
+
+
+def _surroundings(frame: Labels, part: NDArray[np.bool_]) -> int:
+    """Give the commonest value along the outside of a part."""
+    rim = ndimage.binary_dilation(part, structure=_CONNECTED) & ~part
+    return int(np.bincount(frame[rim]).argmax())
