@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from napari_cardioseg.io.dicom_headers import Frame
+    from napari_cardioseg.io.dicom_frame import Frame
 
 SHORT_AXIS = "short axis"
 

@@ -1,0 +1,281 @@
+"""Read the headers of DICOM images into frames, without touching the pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+from pydicom.dataset import FileDataset
+from pydicom.errors import InvalidDicomError
+from pydicom.filereader import read_partial
+from pydicom.tag import BaseTag
+from pydicom.uid import (
+    UID,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+from pydicom.valuerep import EXPLICIT_VR_LENGTH_32
+
+from napari_cardioseg.io.dicom_frame import Frame, PixelFile, SeriesTags
+from napari_cardioseg.io.dicom_values import (
+    CARDIAC_TIMES,
+    CLOCK_TIMES,
+    GUESSED_TIMES,
+    PIXEL_OPTIONS,
+    SERIES_KEYWORDS,
+    TAGS,
+    UNREADABLE,
+    Values,
+)
+from napari_cardioseg.io.sources import Reader, Source
+
+_PIXEL_KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
+_RAW_STARTS = (b"\x08\x00", b"\x02\x00")
+
+
+class BadFileError(Exception):
+    """A file that cannot be used: the reason, what to do, and its series where that is known."""
+
+    def __init__(self, reason: str, advice: str, series: SeriesTags | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.advice, self.series = reason, advice, series
+
+
+class HeaderReader:
+    """Reads the frames of one file after another, sharing what equal headers have in common."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._series: dict[tuple[object, ...], SeriesTags] = {}
+        self._options: dict[tuple[object, ...], Mapping[str, Any]] = {}
+
+    def read(self, source: Source) -> list[Frame]:
+        """Read the header of one file into frames; a DICOM object that is no image gives none.
+
+        Raises
+        ------
+        BadFileError
+            If the file is not DICOM, or an image that cannot be placed or shown.
+        """
+        try:
+            handle, size = self._reader.open(source)
+            with handle:
+                dataset, file = self._parse(handle, source)
+        except UNREADABLE as error:
+            raise _unreadable(error) from error
+        header = Values(dict(dataset.items()), dataset.original_character_set)
+        if not _is_image(dataset, header, file):
+            return []
+        series = self._series_of(header)
+        if not series.uid:
+            raise BadFileError("has no SeriesInstanceUID", "export it again from the archive")
+        _check_image(header, file, series)
+        assert file is not None  # _check_image saw to it
+        try:
+            return [
+                _frame(values, file, i, series, header, size)
+                for i, values in enumerate(_per_frame(dataset, header, file))
+            ]
+        except BadFileError as bad:
+            bad.series = series
+            raise
+        except UNREADABLE as error:
+            raise BadFileError("has a damaged header", "copy it again from its source", series) from error
+
+    def _parse(self, handle: BinaryIO, source: Source) -> tuple[FileDataset, PixelFile | None]:
+        start = handle.read(132)
+        if start[128:] != b"DICM" and start[:2] not in _RAW_STARTS:
+            raise InvalidDicomError
+        handle.seek(0)
+        seen: list[tuple[int, str]] = []
+
+        def at_pixels(tag: BaseTag, vr: str | None, length: int) -> bool:
+            if tag in _PIXEL_KEYWORDS:
+                seen.append((tag, vr or "OW"))
+            return bool(seen)
+
+        dataset = read_partial(handle, at_pixels, force=True, specific_tags=list(TAGS.values()))
+        if not seen:
+            return dataset, None
+        tag, vr = seen[0]
+        implicit, little = dataset.original_encoding
+        syntax = dataset.file_meta.get("TransferSyntaxUID") or (
+            ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+        )
+        header_bytes = 12 if not implicit and vr in EXPLICIT_VR_LENGTH_32 else 8
+        offset = -1 if syntax == DeflatedExplicitVRLittleEndian else handle.tell() + header_bytes
+        options = self._options_of(Values(dict(dataset.items()), ""))
+        return dataset, PixelFile(source, UID(syntax), offset, _PIXEL_KEYWORDS[tag], vr, options)
+
+    def _series_of(self, header: Values) -> SeriesTags:
+        key = tuple(header.raw(k) for k in SERIES_KEYWORDS)
+        if key not in self._series:
+            uid, study, patient, modality, description, protocol = (header.text(k) for k in SERIES_KEYWORDS)
+            self._series[key] = SeriesTags(uid, study, patient, modality, description or protocol)
+        return self._series[key]
+
+    def _options_of(self, header: Values) -> Mapping[str, Any]:
+        key = tuple(header.raw(k) for k in PIXEL_OPTIONS.values())
+        if key not in self._options:
+            options: dict[str, Any] = {n: header.integer(k) for n, k in PIXEL_OPTIONS.items()}
+            options["photometric_interpretation"] = header.text("PhotometricInterpretation")
+            options["number_of_frames"] = options["number_of_frames"] or 1
+            self._options[key] = {name: value for name, value in options.items() if value is not None}
+        return self._options[key]
+
+
+def _unreadable(error: Exception) -> BadFileError:
+    if isinstance(error, InvalidDicomError):
+        return BadFileError("is not a DICOM file", "nothing to do if it is not meant to be an image")
+    if isinstance(error, PermissionError):
+        return BadFileError("may not be read", "change its permissions")
+    if isinstance(error, (RuntimeError, NotImplementedError)):
+        return BadFileError(
+            "cannot be taken out of its zip archive", "unpack the archive yourself and open the folder"
+        )
+    reason = f"cannot be read ({error})" if str(error) else "cannot be read"
+    return BadFileError(reason, "copy it again from its source")
+
+
+def _is_image(dataset: FileDataset, header: Values, file: PixelFile | None) -> bool:
+    """Whether it is meant to be an image: reports, PDFs, segmentations and DICOMDIRs are not."""
+    uid = header.text("SOPClassUID") or str(dataset.file_meta.get("MediaStorageSOPClassUID", ""))
+    if not uid and file is None:
+        raise BadFileError("is a damaged DICOM file", "copy it again from its source")
+    name = UID(uid).name
+    return "Image" in name or (file is not None and (not name or name[0].isdigit()))
+
+
+def _check_image(header: Values, file: PixelFile | None, series: SeriesTags) -> None:
+    """Refuse images without pixels, with colour, or of no size."""
+    if file is None:
+        raise BadFileError(
+            "has no pixel data (a header only, or cut short)", "copy it again from its source", series
+        )
+    options = file.options
+    if options.get("samples_per_pixel", 1) != 1 or options["photometric_interpretation"] == "PALETTE COLOR":
+        raise BadFileError(
+            "is a colour image (a screen capture, perhaps)", "open the original grey-level series", series
+        )
+    missing = [PIXEL_OPTIONS[n] for n in ("rows", "columns", "bits_allocated") if not options.get(n)]
+    if missing:
+        raise BadFileError(f"has no {missing[0]}", "export it again from the archive", series)
+
+
+def _per_frame(dataset: FileDataset, header: Values, file: PixelFile) -> Iterator[Values]:
+    """Give the values of each frame: its functional groups, then the shared ones, then the file's own.
+
+    The groups of an enhanced multi-frame image (PS3.3, C.7.6.16) are opened flat: each macro is a
+    sequence of one item. That finds CardiacSynchronizationSequence and, in legacy-converted images,
+    UnassignedPerFrameConvertedAttributesSequence alike.
+    """
+    n_frames = file.options["number_of_frames"]
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or () if n_frames > 1 else _only(dataset)
+    shared = [_flat(group) for group in dataset.get("SharedFunctionalGroupsSequence") or ()]
+    if per_frame and len(per_frame) < n_frames:
+        raise BadFileError(
+            f"describes {len(per_frame)} of its {n_frames} frames", "export it again from the archive"
+        )
+    for i in range(n_frames):
+        yield header.over(*([_flat(per_frame[i])] if per_frame else []), *shared)
+
+
+def _only(dataset: FileDataset) -> list[Any]:
+    return list(dataset.get("PerFrameFunctionalGroupsSequence") or ())[:1]
+
+
+def _flat(group: Any) -> dict[BaseTag, Any]:
+    elements: dict[BaseTag, Any] = {}
+    for element in group:
+        if element.VR == "SQ" and element.value and not element.tag.is_private:
+            elements.update(element.value[0].items())
+    return elements
+
+
+def _frame(
+    values: Values, file: PixelFile, index: int, series: SeriesTags, header: Values, size: int
+) -> Frame:
+    heart_rate, rr = _heartbeat(values)
+    centre, width = values.number("WindowCenter"), values.positive("WindowWidth")
+    number = header.integer("InstanceNumber")
+    return Frame(
+        file=file,
+        index=index,
+        series=series,
+        sop_uid=header.text("SOPInstanceUID"),
+        instance_number=-1 if number is None else number,
+        position=_geometry(values, "ImagePositionPatient", 3),
+        orientation=_geometry(values, "ImageOrientationPatient", 6),
+        pixel_spacing=_geometry(values, "PixelSpacing", 2),
+        thickness=values.positive("SliceThickness"),
+        slice_spacing=values.positive("SpacingBetweenSlices"),
+        times=_times(values, index, file.options["number_of_frames"]),
+        rr_interval=rr,
+        heart_rate=heart_rate,
+        expected_phases=values.integer("CardiacNumberOfImages") or 0,
+        slope=values.number("RescaleSlope") or 1.0,
+        intercept=values.number("RescaleIntercept") or 0.0,
+        window=None if centre is None or width is None else (centre, width),
+        component=_component(values),
+        frame_of_reference=header.text("FrameOfReferenceUID"),
+        fault=_truncation(file, index, size),
+    )
+
+
+def _geometry(values: Values, keyword: str, count: int) -> tuple[float, ...]:
+    numbers = values.numbers(keyword)
+    if len(numbers) != count or (keyword == "PixelSpacing" and min(numbers) <= 0):
+        state = "an invalid" if values.raw(keyword) is not None else "no"
+        raise BadFileError(
+            f"has {state} {keyword}, so its place in the body is unknown",
+            "export the original series again with its geometry",
+        )
+    return numbers
+
+
+def _heartbeat(values: Values) -> tuple[float | None, float | None]:
+    """Give the heart rate (beats per minute) and RR interval (ms), one from the other where it must be."""
+    rate = values.positive("HeartRate")
+    rr = values.positive("NominalInterval") or values.positive("RRIntervalTimeNominal")
+    return rate or (60000.0 / rr if rr else None), rr or (60000.0 / rate if rate else None)
+
+
+def _times(values: Values, index: int, n_frames: int) -> dict[str, float]:
+    times = {}
+    for keyword in (*CARDIAC_TIMES, *GUESSED_TIMES):
+        value = _seconds(values.text(keyword)) if keyword in CLOCK_TIMES else values.number(keyword)
+        if value is not None:
+            times[keyword] = value
+    if n_frames > 1 and values.is_shared("InstanceNumber"):
+        # The file's own number is the same for all its frames; their order in it is what it says.
+        times["InstanceNumber"] = times.get("InstanceNumber", 0.0) + index / n_frames
+    return times
+
+
+def _seconds(time: str) -> float | None:
+    """Turn a DICOM time of day, HHMMSS.ffffff, into seconds."""
+    digits = time.replace(":", "").strip()
+    try:
+        return int(digits[:2]) * 3600.0 + int(digits[2:4] or 0) * 60.0 + float(digits[4:] or 0)
+    except ValueError:
+        return None
+
+
+def _component(values: Values) -> str:
+    """Tell phase (velocity) images from magnitude images, which vendors mix in one series."""
+    stated = values.text("ComplexImageComponent")
+    kinds = {stated, *values.text("ImageType").split("\\")[2:]}
+    return "phase" if kinds & {"P", "PHASE", "PHASE MAP", "VELOCITY", "VELOCITY MAP"} else "magnitude"
+
+
+def _truncation(file: PixelFile, index: int, size: int) -> str:
+    """Tell from the file's size alone whether the pixels of an uncompressed frame are all there."""
+    if file.transfer_syntax.is_compressed or file.offset < 0:
+        return ""
+    options = file.options
+    frame_bytes = options["rows"] * options["columns"] * options["bits_allocated"] // 8
+    if file.offset + (index + 1) * frame_bytes <= size:
+        return ""
+    return f"{file.source.name} is truncated: its pixel data end too early; copy it again from its source."
