@@ -15,7 +15,6 @@ from napari_cardioseg.cli.options import (
     prediction_options,
 )
 from napari_cardioseg.cli.progress import run_job
-from napari_cardioseg.domain import DataError
 
 _EPILOG = """\
 examples:
@@ -65,17 +64,15 @@ def patient_list(text: str) -> tuple[str, ...]:
 
 def run(options: argparse.Namespace) -> None:
     """Measure, print a table, and write the JSON file where one was asked for."""
+    from napari_cardioseg.io.frames import read_frames
+
     if options.json is not None:
         check_output(options.json)
-    if not options.frames.is_dir():
-        raise DataError(f"There is no folder {options.frames}.")
+    frames = read_frames(options.frames, options.patients)
     model = load_model(options.model)
     from napari_cardioseg.train import evaluate_frames
 
-    job = evaluate_frames(
-        options.frames, model, patients=options.patients, options=prediction_options(options)
-    )
-    result = run_job(job, "Evaluating")
+    result = run_job(evaluate_frames(frames, model, prediction_options(options)), "Evaluating")
     print(table(result))
     if options.json is not None:
         options.json.write_text(json.dumps(result, indent=2) + "\n")

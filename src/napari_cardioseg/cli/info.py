@@ -66,9 +66,11 @@ def series_as_dict(series: SeriesInfo) -> dict[str, Any]:
         "slices": series.n_slices,
         "phases": series.n_phases,
         "matrix": list(series.matrix),
-        "spacing_mm": None if series.spacing is None else list(series.spacing),
+        "spacing_mm": None if series.spacing is None else [round(v, 6) for v in series.spacing],
         "modality": series.modality,
         "time_source": series.time_source,
         "warnings": list(series.warnings),
         "problem": series.problem,
+        "patient_id": series.patient_id,
+        "study_uid": series.study_uid,
     }

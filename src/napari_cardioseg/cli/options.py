@@ -63,7 +63,7 @@ def load_model(name: str | None) -> Model:
     )  # before torch, which takes its time, so that a slip shows at once
     from napari_cardioseg.predict import Model
 
-    return Model.from_file(file)
+    return Model.build(file.card, file.weights)
 
 
 def check_output(path: Path) -> None:

@@ -60,6 +60,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CardioSegError as error:
         print(f"napari-cardioseg: {error}", file=sys.stderr)
         return FAILED
+    except MemoryError as error:
+        print(f"napari-cardioseg: {str(error) or 'The memory of this machine is full.'}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print("napari-cardioseg: cancelled.", file=sys.stderr)
         return CANCELLED

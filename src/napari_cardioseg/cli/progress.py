@@ -48,7 +48,10 @@ def run_job(job: Job[T], title: str) -> T:
                 raise KeyboardInterrupt
 
         try:
-            return drain(job, show)
+            result = drain(job, show)
+            if interrupted.is_set():
+                raise KeyboardInterrupt
+            return result
         finally:
             job.close()
             display.finish()

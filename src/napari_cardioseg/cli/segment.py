@@ -96,7 +96,7 @@ def run(options: argparse.Namespace) -> None:
     phase = options.phases if isinstance(options.phases, int) else None
     write_labels(options.output, prediction, cine, phase)
     what = f"phase {phase}" if phase is not None else f"{cine.n_phases} phases"
-    print(f"{options.output}: {cine.n_slices} slices, {what}, by {prediction.model}")
+    print(f"{options.output}: {cine.n_slices} slices, {what}, by {prediction.model.card.name}")
 
 
 def load_series(path: Path, wanted: str | None) -> Cine:

@@ -63,6 +63,11 @@ def choose_series(found: Sequence[SeriesInfo], wanted: str | None, path: Path) -
 def _choose_alone(found: Sequence[SeriesInfo], path: Path) -> SeriesInfo:
     usable = [s for s in found if not s.problem]
     cines = [s for s in usable if s.is_short_axis_cine]
+    if len(cines) > 1:
+        print(
+            f"note: of {len(cines)} short-axis cines this takes the first; `info` lists them for --series",
+            file=sys.stderr,
+        )
     if cines:
         return cines[0]
     if len(usable) == 1:
@@ -85,7 +90,8 @@ def describe(series: SeriesInfo) -> str:
     if series.spacing is not None:
         dz, dy, dx = series.spacing
         spacing = f", {dx:.2f} x {dy:.2f} mm, slices {dz:.1f} mm apart"
-    return f"{series.description or 'no description'} ({series.plane}): {size}{spacing}"
+    patient = f"{series.patient_id}: " if series.patient_id else ""
+    return f"{patient}{series.description or 'no description'} ({series.plane}), {size}{spacing}"
 
 
 def warn(sentences: Sequence[str]) -> None:
