@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
-from pydicom.dataset import FileDataset
+from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
 from pydicom.tag import BaseTag
@@ -62,10 +62,9 @@ class HeaderReader:
         try:
             handle, size = self._reader.open(source)
             with handle:
-                dataset, file = self._parse(handle, source)
+                dataset, header, file = self._parse(handle, source)
         except UNREADABLE as error:
             raise _unreadable(error) from error
-        header = Values(dict(dataset.items()), dataset.original_character_set)
         if not _is_image(dataset, header, file):
             return []
         series = self._series_of(header)
@@ -84,7 +83,7 @@ class HeaderReader:
         except UNREADABLE as error:
             raise BadFileError("has a damaged header", "copy it again from its source", series) from error
 
-    def _parse(self, handle: BinaryIO, source: Source) -> tuple[FileDataset, PixelFile | None]:
+    def _parse(self, handle: BinaryIO, source: Source) -> tuple[FileDataset, Values, PixelFile | None]:
         start = handle.read(132)
         if start[128:] != b"DICM" and start[:2] not in _RAW_STARTS:
             raise InvalidDicomError
@@ -97,8 +96,9 @@ class HeaderReader:
             return bool(seen)
 
         dataset = read_partial(handle, at_pixels, force=True, specific_tags=list(TAGS.values()))
+        header = Values(_by_number(dataset), dataset.original_character_set)
         if not seen:
-            return dataset, None
+            return dataset, header, None
         tag, vr = seen[0]
         implicit, little = dataset.original_encoding
         syntax = dataset.file_meta.get("TransferSyntaxUID") or (
@@ -106,8 +106,8 @@ class HeaderReader:
         )
         header_bytes = 12 if not implicit and vr in EXPLICIT_VR_LENGTH_32 else 8
         offset = -1 if syntax == DeflatedExplicitVRLittleEndian else handle.tell() + header_bytes
-        options = self._options_of(Values(dict(dataset.items()), ""))
-        return dataset, PixelFile(source, UID(syntax), offset, _PIXEL_KEYWORDS[tag], vr, options)
+        file = PixelFile(source, UID(syntax), offset, _PIXEL_KEYWORDS[tag], vr, self._options_of(header))
+        return dataset, header, file
 
     def _series_of(self, header: Values) -> SeriesTags:
         key = tuple(header.raw(k) for k in SERIES_KEYWORDS)
@@ -171,8 +171,11 @@ def _per_frame(dataset: FileDataset, header: Values, file: PixelFile) -> Iterato
     sequence of one item. That finds CardiacSynchronizationSequence and, in legacy-converted images,
     UnassignedPerFrameConvertedAttributesSequence alike.
     """
+    if header.raw("NumberOfFrames") is None:  # some scanners add empty functional groups to single images
+        yield header
+        return
     n_frames = file.options["number_of_frames"]
-    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or () if n_frames > 1 else _only(dataset)
+    per_frame = dataset.get("PerFrameFunctionalGroupsSequence") or ()
     shared = [_flat(group) for group in dataset.get("SharedFunctionalGroupsSequence") or ()]
     if per_frame and len(per_frame) < n_frames:
         raise BadFileError(
@@ -182,15 +185,15 @@ def _per_frame(dataset: FileDataset, header: Values, file: PixelFile) -> Iterato
         yield header.over(*([_flat(per_frame[i])] if per_frame else []), *shared)
 
 
-def _only(dataset: FileDataset) -> list[Any]:
-    return list(dataset.get("PerFrameFunctionalGroupsSequence") or ())[:1]
+def _by_number(dataset: Dataset) -> dict[int, Any]:
+    return {int(tag): element for tag, element in dataset.items()}
 
 
-def _flat(group: Any) -> dict[BaseTag, Any]:
-    elements: dict[BaseTag, Any] = {}
+def _flat(group: Dataset) -> dict[int, Any]:
+    elements: dict[int, Any] = {}
     for element in group:
         if element.VR == "SQ" and element.value and not element.tag.is_private:
-            elements.update(element.value[0].items())
+            elements.update(_by_number(element.value[0]))
     return elements
 
 

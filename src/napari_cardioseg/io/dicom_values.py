@@ -22,7 +22,6 @@ from pydicom.charset import decode_bytes
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
-from pydicom.tag import BaseTag
 
 # What pydicom raises on files that are not, or no longer, DICOM.
 UNREADABLE = (
@@ -91,12 +90,9 @@ _OTHER_KEYWORDS = (
 )
 
 
-def _tag(keyword: str) -> BaseTag:
-    return BaseTag(tag_for_keyword(keyword) or 0)
-
-
-TAGS = {
-    keyword: _tag(keyword)
+# Plain numbers: pydicom's own tags compare in Python, which a dictionary does at every look-up.
+TAGS: dict[str, int] = {
+    keyword: tag_for_keyword(keyword) or 0
     for keyword in (
         *SERIES_KEYWORDS,
         *PIXEL_OPTIONS.values(),
@@ -119,15 +115,15 @@ def quiet_pydicom() -> Iterator[None]:
 
 
 class Values:
-    """Plain values by keyword out of (possibly raw) DICOM elements."""
+    """Plain values by keyword out of (possibly raw) DICOM elements, which are keyed by their tags."""
 
     __slots__ = ("_charset", "_elements")
 
-    def __init__(self, elements: Mapping[BaseTag, Any], charset: Any) -> None:
+    def __init__(self, elements: Mapping[int, Any], charset: Any) -> None:
         self._elements = elements
         self._charset = charset
 
-    def over(self, *groups: Mapping[BaseTag, Any]) -> Values:
+    def over(self, *groups: Mapping[int, Any]) -> Values:
         """Look into `groups` first."""
         return Values(ChainMap(*groups, self._elements), self._charset)  # type: ignore[arg-type]
 
