@@ -1,1 +1,1 @@
-"""quantify."""
+"""What masks say in numbers: how well they agree."""

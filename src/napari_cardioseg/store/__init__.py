@@ -1,1 +1,1 @@
-"""store."""
+"""What lies on disk: model files."""

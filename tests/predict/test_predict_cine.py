@@ -1,0 +1,144 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from napari_cardioseg.domain import Cine, ConfigError, DataError, Geometry, ModelError, drain
+from napari_cardioseg.models import build_network
+from napari_cardioseg.predict import Model, PredictOptions, predict_cine, predict_ed_es
+from napari_cardioseg.predict import engine as engine_module
+from napari_cardioseg.predict.preprocess import normalise
+from napari_cardioseg.quantify.overlap import dice
+
+
+@pytest.fixture
+def beating(disc):
+    """A cine of three slices whose cavity is largest at phase 1 and smallest at phase 3."""
+    radii = (14, 16, 13, 9, 12)
+    drawn = [[disc(inner=r, outer=r + 6) for _ in range(3)] for r in radii]
+    data = np.stack([[image for image, _ in row] for row in drawn])
+    truth = np.stack([[labels for _, labels in row] for row in drawn])
+    return Cine(data, Geometry.from_spacing((8, 1.3, 1.3))), truth
+
+
+def test_every_frame_is_segmented_at_its_place(beating, threshold_model):
+    cine, truth = beating
+    prediction = drain(predict_cine(cine, threshold_model))
+    np.testing.assert_array_equal(prediction.labels, truth)
+    assert prediction.predicted.all()
+    assert (prediction.uncertainty < 0.05).all()
+    assert prediction.as_segmentation().origin == "threshold"
+
+
+def test_only_what_was_asked_for_is_segmented_and_missing_frames_are_not(beating, threshold_model):
+    cine, truth = beating
+    present = np.ones((5, 3), bool)
+    present[2, 1] = False
+    prediction = drain(predict_cine(replace(cine, present=present), threshold_model, phases=[2]))
+    expected = np.zeros((5, 3), bool)
+    expected[2, [0, 2]] = True
+    np.testing.assert_array_equal(prediction.predicted, expected)
+    np.testing.assert_array_equal(prediction.labels[2, 0], truth[2, 0])
+    assert not prediction.labels[~expected].any()
+    assert np.isnan(prediction.uncertainty[~expected]).all()
+    with pytest.raises(DataError, match="no image"):
+        drain(predict_cine(replace(cine, present=present), threshold_model, phases=[2], slices=[1]))
+    with pytest.raises(DataError, match="no phase 7"):
+        drain(predict_cine(cine, threshold_model, phases=[7]))
+
+
+def test_a_second_heart_on_one_slice_is_not_segmented(disc, threshold_model):
+    image, labels = disc(shape=(256, 256), centre=(120, 110), inner=10)
+    other, _ = disc(shape=(256, 256), centre=(120, 180), inner=18, outer=24)
+    data = np.stack([[image, image, image + other, image]] * 2)
+    cine = Cine(data, Geometry.from_spacing((8, 1.3, 1.3)))
+    alone = drain(predict_cine(cine, threshold_model, phases=[0], slices=[2]))
+    np.testing.assert_array_equal(alone.labels[0, 2], labels)
+    raw = drain(predict_cine(cine, threshold_model, options=PredictOptions(clean_up=False)))
+    assert raw.labels[0, 2].sum() >= labels.sum()
+
+
+@pytest.mark.parametrize("spacing", [(0.7, 0.7), (2.0, 2.0), (1.3, 0.65)])
+def test_other_pixel_sizes_are_resampled_there_and_back(spacing, disc, threshold_model):
+    wide = (300, 360)
+    image, labels = disc(shape=wide, centre=(150, 180), inner=30, outer=45)
+    cine = Cine(image[None, None], Geometry.from_spacing((8, *spacing)))
+    found = drain(predict_cine(cine, threshold_model)).labels[0, 0]
+    assert dice(found == 1, labels == 1) > 0.96
+    rows, columns = np.nonzero(found == 1)
+    assert abs(rows.mean() - 150) < 0.5
+    assert abs(columns.mean() - 180) < 0.5
+
+
+def test_dark_and_rescaled_copies_give_the_same_masks(beating, threshold_model):
+    cine, truth = beating
+    for changed in (cine.data * 0.01, cine.data.astype(np.float32) * 40 - 7000):
+        again = drain(predict_cine(replace(cine, data=changed), threshold_model, phases=[0]))
+        np.testing.assert_array_equal(again.labels[0], truth[0])
+    assert not normalise(np.full((1, 8, 8), 7.0), threshold_model.card.preprocessing).any()
+
+
+def test_ed_and_es_are_found_by_the_cavity(beating, threshold_model):
+    cine, truth = beating
+    prediction, ed, es = drain(predict_ed_es(cine, threshold_model))
+    assert (ed, es) == (1, 3)
+    np.testing.assert_array_equal(prediction.labels[[1, 3]], truth[[1, 3]])
+    assert not prediction.predicted[[0, 2, 4]].any()
+    with pytest.raises(DataError, match="cannot be found"):
+        drain(
+            predict_ed_es(
+                replace(cine, data=cine.data[:1], present=cine.present[:1], frames=cine.frames.empty(1, 3)),
+                threshold_model,
+            )
+        )
+
+
+def test_running_out_of_memory_steps_down_with_a_note(beating, threshold_model, monkeypatch):
+    cine, truth = beating
+    real = engine_module.probabilities
+
+    def small_memory(network, images, flips):
+        if len(images) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB")
+        return real(network, images, flips)
+
+    monkeypatch.setattr(engine_module, "probabilities", small_memory)
+    notes = []
+    prediction = drain(
+        predict_cine(cine, threshold_model, options=PredictOptions(batch_size=8)),
+        lambda p: notes.append(p.note) if p.note else None,
+    )
+    np.testing.assert_array_equal(prediction.labels, truth)
+    assert any("going on with" in note for note in (*notes, *prediction.notes))
+
+    def no_memory(network, images, flips):
+        raise torch.OutOfMemoryError("out of memory")
+
+    monkeypatch.setattr(engine_module, "probabilities", no_memory)
+    with pytest.raises(MemoryError, match="close other programs"):
+        drain(predict_cine(cine, threshold_model))
+
+
+def test_other_errors_of_the_network_are_not_taken_for_memory(beating, threshold_model, monkeypatch):
+    def broken(network, images, flips):
+        raise RuntimeError("shapes differ")
+
+    monkeypatch.setattr(engine_module, "probabilities", broken)
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        drain(predict_cine(beating[0], threshold_model))
+
+
+def test_a_device_that_is_not_there_is_named(beating, threshold_model):
+    with pytest.raises(ConfigError, match="no device 'abacus'"):
+        drain(predict_cine(beating[0], threshold_model, options=PredictOptions(device="abacus")))
+
+
+def test_weights_must_fit_and_be_finite(threshold_model):
+    card = replace(threshold_model.card, network={"name": "unet", "widths": (4, 8)})
+    weights = {k: v.numpy() for k, v in build_network(card.network).state_dict().items()}
+    assert not Model.build(card, weights).network.training
+    with pytest.raises(ModelError, match="not finite"):
+        Model.build(card, {**weights, "head.bias": np.full(3, np.nan, np.float32)})
+    with pytest.raises(ModelError, match="do not fit"):
+        Model.build(card, {k: v for k, v in weights.items() if k != "head.bias"})

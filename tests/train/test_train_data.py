@@ -1,0 +1,88 @@
+import numpy as np
+import pytest
+import torch
+
+from napari_cardioseg.domain import LV_SCHEME, ConfigError, Preprocessing
+from napari_cardioseg.train.augment import Augmentation, augment
+from napari_cardioseg.train.data import fingerprint, prepare_frames
+from napari_cardioseg.train.split import split_patients
+
+NOTHING = Augmentation(0, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0)
+
+
+@pytest.fixture
+def data(make_frames):
+    return prepare_frames(make_frames(), LV_SCHEME, Preprocessing(), fully_labelled_share=0.5)
+
+
+def rng(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def test_patients_are_split_whole():
+    training, validation = split_patients(["B", "A", "B", "C"], ["B"])
+    assert (training, validation) == (["A", "C"], ["B"])
+    with pytest.raises(ConfigError, match="no patient D"):
+        split_patients(["A"], ["D"])
+    with pytest.raises(ConfigError, match="No patient is left"):
+        split_patients(["A"], ["A"])
+
+
+def test_patients_and_full_labels_are_drawn_evenly(make_frames):
+    frames = make_frames(("A",), 12) + make_frames(("B",), 2)
+    data = prepare_frames(frames, LV_SCHEME, Preprocessing(), fully_labelled_share=0.6)
+    draw = data.draw.numpy()
+    of_a = np.array([f.patient == "A" for f in frames])
+    full = data.known.numpy().all(axis=1)
+    assert draw.sum() == pytest.approx(1)
+    assert draw[of_a].sum() == pytest.approx(0.5)
+    assert draw[full].sum() == pytest.approx(0.6)
+
+
+def test_frames_of_other_sizes_share_a_batch(make_frames):
+    frames = make_frames(("A",), 2, side=64) + make_frames(("B",), 2, side=48)
+    data = prepare_frames(frames, LV_SCHEME, Preprocessing(), fully_labelled_share=0.5)
+    assert data.images.shape == (4, 64, 64)
+    assert not data.labels[2, 48:].any()
+    assert torch.isfinite(data.images).all()
+
+
+def test_without_changes_a_crop_is_cut_around_the_heart(data):
+    size = 33
+    images, labels = augment(data.images, data.labels, data.centres.round(), size, NOTHING, rng())
+    for i, (y, x) in enumerate(data.centres.round().int().tolist()):
+        rows, columns = slice(y - 16, y + 17), slice(x - 16, x + 17)
+        assert torch.equal(labels[i], data.labels[i, rows, columns].long())
+        torch.testing.assert_close(images[i, 0], data.images[i, rows, columns], atol=1e-3, rtol=0)
+
+
+def test_a_seed_decides_everything(data):
+    first = augment(data.images, data.labels, data.centres, 48, Augmentation(), rng(1))
+    again = augment(data.images, data.labels, data.centres, 48, Augmentation(), rng(1))
+    other = augment(data.images, data.labels, data.centres, 48, Augmentation(), rng(2))
+    assert torch.equal(first[0], again[0])
+    assert torch.equal(first[1], again[1])
+    assert not torch.equal(first[0], other[0])
+
+
+def test_image_and_labels_move_together(data):
+    pose = Augmentation(40, 1.3, 1.2, 5, 0, 1, 1, 0, 0, 0, 0, 0)
+    images, labels = augment(data.images, data.labels, data.centres, 64, pose, rng(3))
+    cavity = images[:, 0][labels == 1]
+    outside = images[:, 0][labels == 0]
+    assert cavity.mean() > outside.mean() + 2  # the bright disc is still under its label
+
+
+def test_scaling_changes_areas_as_much_as_asked(data):
+    bigger = Augmentation(0, 1.5, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0)
+    _, plain = augment(data.images, data.labels, data.centres, 128, NOTHING, rng())
+    _, scaled = augment(data.images, data.labels, data.centres, 128, bigger, rng(5))
+    ratio = (scaled == 1).sum((1, 2)) / (plain == 1).sum((1, 2))
+    assert (ratio < 1.5**2 * 1.1).all()
+    assert (ratio > 1.5**-2 / 1.1).all()
+    assert ratio.max() / ratio.min() > 1.3
+
+
+def test_a_fingerprint_sees_any_change(make_frames):
+    assert fingerprint(make_frames()) == fingerprint(make_frames())
+    assert fingerprint(make_frames()) != fingerprint(make_frames(seed=1))
