@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from napari_cardioseg.domain import ConfigError, drain
+from napari_cardioseg.domain import ConfigError, ModelError, drain
 from napari_cardioseg.predict import Model, PredictOptions
 from napari_cardioseg.store.models import read_model
 from napari_cardioseg.train import TrainConfig, evaluate_frames, load_config, train
@@ -106,3 +106,23 @@ def test_a_configuration_is_read_and_checked(tmp_path):
             load_config(path)
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path / "none.toml")
+
+
+def test_a_run_can_start_from_another_model(config, make_frames, tmp_path):
+    parent = drain(train(config, make_frames()))
+    little = replace(config.optimiser, steps=1, warm_up=1, learning_rate=1e-6, validate_every=1)
+    child = drain(
+        train(
+            replace(
+                config, name="child", output=tmp_path / "child", parent=str(parent.path), optimiser=little
+            ),
+            make_frames(),
+        )
+    )
+    assert child.card.parent == "tiny"
+    for name, value in weights(parent).items():
+        if value.dtype.kind == "f" and "running" not in name:
+            np.testing.assert_allclose(weights(child)[name], value, atol=2e-3)
+    other = replace(config, output=tmp_path / "other", parent=str(parent.path), network={"name": "unet"})
+    with pytest.raises(ModelError, match="do not fit"):
+        drain(train(other, make_frames()))

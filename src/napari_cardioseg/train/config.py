@@ -101,6 +101,8 @@ class TrainConfig:
     preprocessing : Preprocessing
     device : str
         "auto", "cpu", "cuda" or "mps".
+    parent : str
+        Name or file of a model to start from; empty to start from random weights.
     description : str
         For the model's card.
     """
@@ -113,6 +115,7 @@ class TrainConfig:
     augmentation: Augmentation = field(default_factory=Augmentation)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     device: str = "auto"
+    parent: str = ""
     description: str = ""
 
 
@@ -144,6 +147,7 @@ def load_config(path: Path) -> TrainConfig:
             **content,
             "output": folder / content.get("output", f"runs/{content['name']}"),
             "data": data,
+            "parent": _beside(folder, content.get("parent", "")),
             "optimiser": _read(OptimiserConfig, content.get("optimiser", {}), f"[optimiser] of {path}"),
             "augmentation": _read(Augmentation, content.get("augmentation", {}), f"[augmentation] of {path}"),
             "preprocessing": _read(
@@ -152,6 +156,11 @@ def load_config(path: Path) -> TrainConfig:
         },
         str(path),
     )
+
+
+def _beside(folder: Path, parent: str) -> str:
+    """Give the path of a parent model that lies where the configuration says, else its name."""
+    return str(folder / parent) if parent and (folder / parent).is_file() else parent
 
 
 def _read(cls: type[T], values: Mapping[str, Any], where: str) -> T:

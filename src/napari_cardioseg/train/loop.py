@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ from napari_cardioseg.domain import (
 from napari_cardioseg.models import SegmentationNetwork, build_network
 from napari_cardioseg.predict.device import choose_device, mixed_precision
 from napari_cardioseg.predict.infer import batches, probabilities
+from napari_cardioseg.predict.model import Model
 from napari_cardioseg.quantify.overlap import dice
-from napari_cardioseg.store.models import SUFFIX, ModelFile, write_model
+from napari_cardioseg.store.models import SUFFIX, ModelFile, read_model, write_model
 from napari_cardioseg.train.augment import augment
 from napari_cardioseg.train.config import TrainConfig
 from napari_cardioseg.train.data import TrainingFrames, fingerprint, prepare_frames
@@ -102,7 +103,7 @@ def train(
     scheme: LabelScheme = LV_SCHEME,
     resume: bool = True,
 ) -> Job[TrainResult]:
-    """Train a network from scratch on labelled frames.
+    """Train a network on labelled frames, from scratch or from another model's weights.
 
     A checkpoint is written at each validation and when the job is closed; a later call with the same
     output folder goes on from it. With validation patients the best weights on them are kept, else the
@@ -128,6 +129,8 @@ def train(
     ------
     ConfigError
         If patients, network or checkpoint do not fit.
+    ModelError
+        If the model to start from is not there or of another network.
     """
     training, validation = split_patients((f.patient for f in frames), config.data.validation)
     chosen = [f for f in frames if f.patient in set(training)]
@@ -170,6 +173,10 @@ def _start(config: TrainConfig, classes: int, device: torch.device) -> _State:
     torch.manual_seed(config.optimiser.seed)
     description = {**config.network, "classes": classes}
     network, average = build_network(description), build_network(description)
+    if config.parent:
+        parent = read_model(config.parent)
+        ready = Model.build(replace(parent.card, network=description), parent.weights)
+        network.load_state_dict(ready.network.state_dict())
     average.load_state_dict(network.state_dict())
     for module in (network, average):
         module.to(device)
@@ -309,6 +316,7 @@ def _card(
             "augmentation": asdict(config.augmentation),
             "software": {"napari-cardioseg": __version__, "torch": torch.__version__},
         },
+        parent=Path(config.parent).stem,
         metrics={"validation": state.history[-1].get("dice", {})} if state.history else {},
         description=config.description,
     )
