@@ -1,1 +1,1 @@
-"""plugin."""
+"""The functions that the manifest names, and cines as LayerData; no Qt, no napari."""

@@ -35,10 +35,7 @@ def labels_layer(cine: Cine, segmentation: Segmentation) -> LayerData:
     attributes = {
         "name": "masks",
         "colormap": colours(scheme),
-        "features": {
-            "index": np.array([0, *scheme.values]),
-            "structure": np.array(["background", *(c.name for c in scheme)]),
-        },
+        "features": structures(scheme),
         "opacity": 0.45,
         **_grid(cine),
         "metadata": {METADATA_KEY: {"cine": cine, "segmentation": segmentation}},
@@ -50,6 +47,14 @@ def colours(scheme: LabelScheme) -> dict[int | None, tuple[float, float, float, 
     """Map label values to red, green, blue and opacity; what the scheme does not name stays invisible."""
     clear = (0.0, 0.0, 0.0, 0.0)
     return {None: clear, 0: clear, **{c.value: (*c.colour, 1.0) for c in scheme}}
+
+
+def structures(scheme: LabelScheme) -> dict[str, NDArray[Any]]:
+    """Name the label values, in the form of a layer's features; napari shows them in its status bar."""
+    return {
+        "index": np.array([0, *scheme.values]),
+        "structure": np.array(["background", *(c.name for c in scheme)]),
+    }
 
 
 def _grid(cine: Cine) -> dict[str, Any]:

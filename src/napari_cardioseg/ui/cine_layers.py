@@ -5,8 +5,9 @@ from __future__ import annotations
 from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 
-from napari_cardioseg.domain import Cine, LabelScheme, Segmentation
-from napari_cardioseg.plugin.layer_data import METADATA_KEY, cine_layer, labels_layer
+from napari_cardioseg.domain import Cine, DataError, LabelScheme, Segmentation
+from napari_cardioseg.plugin.layer_data import METADATA_KEY, cine_layer, colours, labels_layer, structures
+from napari_cardioseg.ui.layer_link import LayerLink
 
 FIRST_BRUSH_MM = 8.0
 
@@ -56,15 +57,40 @@ def ready_to_read(viewer: ViewerModel, image: Image, labels: Labels, scheme: Lab
     viewer.reset_view()
 
 
-def keep_to_scheme(labels: Labels, scheme: LabelScheme) -> None:
+def keep_to_scheme(link: LayerLink) -> None:
     """Keep the brush on the classes of the scheme; napari's M, - and = would choose unnamed values."""
-    allowed = (0, *scheme.values)
-    last = [scheme.values[0]]
+    labels = link.layer
+    last = [link.scheme.values[0]]
 
     def on_selected(_event: object = None) -> None:
-        if labels.selected_label in allowed:
+        if labels.selected_label in (0, *link.scheme.values):
             last[0] = labels.selected_label
         else:
             labels.selected_label = last[0]
 
     labels.events.selected_label.connect(on_selected)
+
+
+def joined(scheme: LabelScheme, other: LabelScheme) -> LabelScheme:
+    """Join the classes of two schemes.
+
+    Raises
+    ------
+    DataError
+        If a value, a key or a name means one thing in the first and another in the second.
+    """
+    added = tuple(c for c in other if (c.value, c.key) not in {(own.value, own.key) for own in scheme})
+    try:
+        return LabelScheme(scheme.classes + added)
+    except ValueError as error:
+        names = ", ".join(f"{c.value} {c.name}" for c in scheme)
+        raise DataError(
+            f"The classes of this model ({', '.join(f'{c.value} {c.name}' for c in other)}) contradict "
+            f"those of the masks ({names}); choose a model with the same classes."
+        ) from error
+
+
+def show_scheme(labels: Labels, scheme: LabelScheme) -> None:
+    """Give a labels layer the names and colours of a scheme."""
+    labels.colormap = colours(scheme)
+    labels.features = structures(scheme)

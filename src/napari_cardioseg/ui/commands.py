@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from napari_cardioseg.domain import SliceState
 
 if TYPE_CHECKING:
     from napari_cardioseg.ui.session import Session
+
+Command = Callable[["Session"], None]
+STATE_NAMES = {
+    SliceState.EMPTY: "no mask",
+    SliceState.PREDICTED: "predicted",
+    SliceState.EDITED: "edited",
+    SliceState.ACCEPTED: "accepted",
+}
 
 
 def next_phase(session: Session) -> None:
@@ -47,6 +56,13 @@ def toggle_accepted(session: Session) -> None:
     link, at = session.link, session.navigator.position
     if link is not None and at is not None:
         link.toggle_accepted(at)
+
+
+def release(session: Session) -> None:
+    """Let the next model run replace the mask of the slice on display."""
+    link, at = session.link, session.navigator.position
+    if link is not None and at is not None:
+        link.release(at)
 
 
 def next_class(session: Session) -> None:
@@ -134,11 +150,3 @@ def describe_slice(session: Session) -> str:
     words = f"{place}: {STATE_NAMES[state]}"
     doubt = link.uncertainty[at]
     return f"{words}, uncertainty {doubt:.2f}" if state == SliceState.PREDICTED and doubt == doubt else words
-
-
-STATE_NAMES = {
-    SliceState.EMPTY: "no mask yet",
-    SliceState.PREDICTED: "predicted",
-    SliceState.EDITED: "edited",
-    SliceState.ACCEPTED: "accepted",
-}

@@ -150,6 +150,15 @@ class LayerLink:
         self._note_change()
         return accept
 
+    def release(self, at: Slice) -> None:
+        """Let models change a slice again that the reader has edited or accepted."""
+        self._look_at(at)
+        self._accepted.pop(at, None)
+        has_mask = bool(self.layer.data[at].any())
+        self._known[at][self._seen[at]] = SliceState.PREDICTED if has_mask else SliceState.EMPTY
+        self.states[at] = self._state_of(at)
+        self._note_change()
+
     def refresh(self) -> None:
         """Bring all states up to date with the pixels."""
         before = self.states == SliceState.ACCEPTED

@@ -10,7 +10,7 @@ from napari.components import ViewerModel
 from napari.layers import Image, Labels, Layer
 from psygnal import Signal
 
-from napari_cardioseg.domain import Cine, Segmentation
+from napari_cardioseg.domain import Cine, LabelScheme, Segmentation
 from napari_cardioseg.ui.cine_layers import (
     carried_cine,
     carried_segmentation,
@@ -18,7 +18,9 @@ from napari_cardioseg.ui.cine_layers import (
     make_image,
     make_labels,
     ready_to_read,
+    show_scheme,
 )
+from napari_cardioseg.ui.herald import Herald
 from napari_cardioseg.ui.jobs import JobRunner
 from napari_cardioseg.ui.keymap import bind_keys
 from napari_cardioseg.ui.layer_link import LayerLink
@@ -76,6 +78,7 @@ class Session:
         self.jobs = JobRunner()
         self.navigator = Navigator(self)
         self.player = Player(self)
+        self._herald = Herald(self)
         self._is_adding = False
         bind_keys(viewer, self)
         viewer.layers.events.inserted.connect(self._on_inserted)
@@ -121,6 +124,13 @@ class Session:
             if layer is not None and layer in self.viewer.layers:
                 self.viewer.layers.remove(layer)
 
+    def use_scheme(self, scheme: LabelScheme) -> None:
+        """Give the masks the classes of `scheme`, which holds at least those that they have."""
+        if self.link is not None and scheme != self.link.scheme:
+            self.link.scheme = scheme
+            show_scheme(self.link.layer, scheme)
+            self.opened.emit()
+
     def tell(self, sentence: str, level: str = "info") -> None:
         """Give the user a sentence to read."""
         self.told.emit(sentence, level)
@@ -147,10 +157,10 @@ class Session:
             self._is_adding = False
         self.cine, self.image, self.series = cine, image, series
         ready_to_read(self.viewer, image, labels, segmentation.scheme)
-        keep_to_scheme(labels, segmentation.scheme)
         labels.mouse_drag_callbacks.insert(0, self._on_mouse_press)
         self.navigator.go_to((0, cine.n_slices // 2))
         self.link = LayerLink(labels, segmentation, lambda: self.navigator.position)
+        keep_to_scheme(self.link)
         self.link.changed.connect(self.marked.emit)
         self.link.acceptance_lost.connect(self._on_acceptance_lost)
         self.opened.emit()
@@ -201,4 +211,3 @@ class Session:
         else:
             slices = "one accepted slice" if count == 1 else f"{count} accepted slices"
             self.tell(f"Undo took {slices} back. Redo (Ctrl+Shift+Z) brings them again.", "warning")
-

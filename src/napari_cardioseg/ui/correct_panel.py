@@ -1,0 +1,182 @@
+"""The section in which masks are corrected and slices accepted."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtGui import QColor, QIcon, QPixmap
+from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSlider, QToolButton, QVBoxLayout, QWidget
+
+from napari_cardioseg.domain import LabelClass, SliceState
+from napari_cardioseg.ui import commands
+from napari_cardioseg.ui.grid_widget import grid_with_legend
+from napari_cardioseg.ui.keymap import CLASS_KEYS, key_of
+from napari_cardioseg.ui.session import Session
+from napari_cardioseg.ui.watching import button, quiet, sentence_label, tool_button, watch
+
+_TOOLS = (
+    ("paint", "Brush", "P"),
+    ("erase", "Eraser", "E"),
+    ("fill", "Fill", "F"),
+    ("pan_zoom", "Pan", "Z"),
+)
+_LARGEST_BRUSH = 60
+
+
+class CorrectPanel(QWidget):
+    """Classes, tools, steps through the cine, and what has been done so far."""
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._classes: dict[int, QToolButton] = {}
+        self._class_row = QHBoxLayout()
+        self._tools = {
+            mode: tool_button(f"{name}  {key}", partial(commands.choose_tool, session, mode), checkable=True)
+            for mode, name, key in _TOOLS
+        }
+        self._size = QSlider(Qt.Orientation.Horizontal)
+        self._size.setRange(1, _LARGEST_BRUSH)
+        self._size.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._size.setToolTip("Diameter of brush and eraser in pixels; keys [ and ]")
+        self._size.valueChanged.connect(self._on_size)
+        self._size_text = QLabel()
+        self._size_text.setMinimumWidth(64)
+        self._play = self._step("▶ Play", commands.toggle_play)
+        self._accept = button("Accept slice", partial(commands.toggle_accepted, session))
+        self._accept.setObjectName("cardioseg-main")
+        self._state = sentence_label(name="cardioseg-state")
+        self._counts = sentence_label(name="cardioseg-quiet")
+        self._lay_out()
+        watch(self, session.opened, self._on_opened)
+        watch(self, session.marked, self._on_marked)
+        watch(self, session.navigator.moved, self._on_marked)
+        watch(self, session.player.toggled, self._on_played)
+        self._on_opened()
+
+    def _step(self, text: str, command: commands.Command, tip: str = "") -> QToolButton:
+        label = f"{text}  {key_of(command)}"
+        return tool_button(label, partial(command, self._session), tip)
+
+    def _lay_out(self) -> None:
+        tools = QHBoxLayout()
+        for tool in self._tools.values():
+            tools.addWidget(tool)
+        size = QHBoxLayout()
+        size.addWidget(QLabel("Brush size"))
+        size.addWidget(self._size, 1)
+        size.addWidget(self._size_text)
+        steps = QGridLayout()
+        for place, part in enumerate(self._step_buttons()):
+            steps.addWidget(part, place // 3, place % 3)
+        judge = QHBoxLayout()
+        judge.addWidget(self._accept, 2)
+        judge.addWidget(
+            button("Undo", partial(commands.undo, self._session), "Take back the last change: Ctrl+Z")
+        )
+        judge.addWidget(button("Redo", partial(commands.redo, self._session), "Ctrl+Shift+Z"))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(4, 2, 4, 6)
+        for row in (self._class_row, tools, size, steps):
+            column.addLayout(row)
+        column.addWidget(self._state)
+        column.addLayout(judge)
+        column.addWidget(grid_with_legend(self._session))
+        column.addWidget(self._counts)
+        column.addLayout(self._last_row())
+
+    def _step_buttons(self) -> tuple[QToolButton, ...]:
+        return (
+            self._step("◀ Phase", commands.previous_phase),
+            self._step("Phase ▶", commands.next_phase),
+            self._play,
+            self._step("▼ Slice", commands.previous_slice),
+            self._step("Slice ▲", commands.next_slice),
+            self._step("Masks", commands.toggle_masks, "Show or hide the masks"),
+            self._step("To review ▶", commands.next_to_review, "Next slice whose mask is not accepted yet"),
+            self._step("Unsure ▶", commands.most_uncertain, "The slice of which the model is least sure"),
+            self._step("All keys", commands.toggle_help, "Show the list of keys"),
+        )
+
+    def _last_row(self) -> QHBoxLayout:
+        row = QHBoxLayout()
+        release = button(
+            "Give slice back to the model",
+            partial(commands.release, self._session),
+            "Let the next Segment replace the mask of this slice, although you edited or accepted it",
+        )
+        row.addWidget(release)
+        row.addStretch()
+        return row
+
+    def _on_opened(self) -> None:
+        link = self._session.link
+        self.setEnabled(link is not None)
+        for old in self._classes.values():
+            old.deleteLater()
+        self._classes = {}
+        if link is not None:
+            for index, one in enumerate(link.scheme):
+                made = self._class_button(index, one)
+                self._classes[one.value] = made
+                self._class_row.addWidget(made)
+            events = link.layer.events
+            events.selected_label.connect(self._on_layer)
+            events.mode.connect(self._on_layer)
+            events.brush_size.connect(self._on_layer)
+        self._on_layer()
+        self._on_marked()
+
+    def _class_button(self, index: int, one: LabelClass) -> QToolButton:
+        key = f"  {CLASS_KEYS[index]}" if index < len(CLASS_KEYS) else ""
+        made = tool_button(
+            f"{one.name}{key}", partial(commands.choose_class, self._session, index), checkable=True
+        )
+        swatch = QPixmap(12, 12)
+        swatch.fill(QColor.fromRgbF(*one.colour))
+        made.setIcon(QIcon(swatch))
+        made.setIconSize(QSize(12, 12))
+        made.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        return made
+
+    def _on_layer(self, _event: object = None) -> None:
+        """Show which class and tool the layer has, whoever chose them."""
+        labels, image = self._session.labels, self._session.image
+        if labels is None or image is None:
+            return
+        for value, made in self._classes.items():
+            made.setChecked(value == labels.selected_label)
+        for mode, tool in self._tools.items():
+            tool.setChecked(mode == str(labels.mode))
+        with quiet(self._size):
+            self._size.setValue(round(labels.brush_size))
+        millimetres = labels.brush_size * float(image.scale[-1])
+        unit = "mm" if str(image.units[-1]) == "millimeter" else "px"
+        self._size_text.setText(f"{millimetres:.0f} {unit}")
+
+    def _on_size(self, size: int) -> None:
+        if self._session.labels is not None:
+            self._session.labels.brush_size = size
+
+    def _on_marked(self) -> None:
+        link, at = self._session.link, self._session.navigator.position
+        self._state.setText(commands.describe_slice(self._session))
+        if link is None:
+            self._counts.clear()
+            return
+        accepted = at is not None and link.states[at] == SliceState.ACCEPTED
+        self._accept.setText(
+            f"{'Take back acceptance' if accepted else 'Accept slice'}  {key_of(commands.toggle_accepted)}"
+        )
+        self._accept.setEnabled(at is not None)
+        counts = {state: int(np.count_nonzero(link.states == state)) for state in SliceState}
+        self._counts.setText(
+            f"{counts[SliceState.ACCEPTED]} of {link.states.size} slices accepted, "
+            f"{counts[SliceState.EDITED]} edited, {counts[SliceState.PREDICTED]} predicted"
+        )
+
+    def _on_played(self, playing: bool) -> None:
+        text = "■ Stop" if playing else "▶ Play"
+        self._play.setText(f"{text}  {key_of(commands.toggle_play)}")
