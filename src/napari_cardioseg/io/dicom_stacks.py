@@ -99,7 +99,7 @@ def stack_slices(frames: Sequence[Frame]) -> SliceStack:
         slices[int(place)] = group
     if missing := [str(i + 1) for i, group in enumerate(slices) if not group]:
         warnings.append(
-            f"{_slices(missing)} of {len(slices)} missing: the gap is a whole number of slice distances."
+            f"{_slices(missing)} missing from the stack of {len(slices)}: the gap is a whole number of steps."
         )
     step = _slice_distance(positions, int(places[-1]), frames[0], warnings)
     geometry = Geometry(
