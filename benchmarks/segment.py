@@ -44,7 +44,8 @@ def load() -> tuple[Cine, str]:
 def run(report: Report, options: argparse.Namespace) -> None:
     """Segment the cine with and without test-time augmentation."""
     cine, source = load()
-    model = Model.from_file(read_model(options.model))
+    file = read_model(options.model)
+    model = Model.build(file.card, file.weights)
     report.fact("cine", source)
     report.fact("frames", cine.n_slices * cine.n_phases)
     report.fact("matrix", list(cine.data.shape[2:]))

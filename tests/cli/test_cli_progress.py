@@ -35,8 +35,8 @@ def test_a_terminal_gets_one_line_redrawn_with_the_time_left(now: list[float]) -
         display.show(Progress(done, 240, "slice 3"))
     display.finish()
     first, second = stream.getvalue().split("\r\x1b[K")[1:]
-    assert first == "Segmenting [######..................] 60/240 (25%) 0:30 left - slice 3"
-    assert second == "Segmenting [############............] 120/240 (50%) 0:20 left - slice 3\n"
+    assert first == "Segmenting [#####...............] 60/240 (25%) 0:30 left - slice 3"
+    assert second == "Segmenting [##########..........] 120/240 (50%) 0:20 left - slice 3\n"
 
 
 def test_a_terminal_is_not_redrawn_for_every_step(now: list[float]) -> None:

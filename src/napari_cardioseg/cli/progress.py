@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 import signal
 import sys
 import threading
@@ -16,7 +16,7 @@ from napari_cardioseg.domain import Job, Progress, drain, seconds_left
 
 T = TypeVar("T")
 
-_BAR_WIDTH = 24
+_BAR_WIDTH = 20
 _REDRAW_AFTER = 0.1  # seconds
 _LOG_AFTER = 10.0
 
@@ -110,8 +110,7 @@ class ProgressDisplay:
         self.last_shown = now
         line = self._line(progress, now - self.started)
         if self.in_place:
-            width = shutil.get_terminal_size().columns - 1
-            self.stream.write(f"\r\x1b[K{line[:width]}")
+            self.stream.write(f"\r\x1b[K{line[: self._columns() - 1]}")
             self.stream.flush()
             self.drawn = True
         else:
@@ -123,6 +122,13 @@ class ProgressDisplay:
             self.stream.write("\n")
             self.stream.flush()
             self.drawn = False
+
+    def _columns(self) -> int:
+        # Of this stream's terminal: stdout, which shutil asks, may well go to a file.
+        try:
+            return os.get_terminal_size(self.stream.fileno()).columns or 80
+        except OSError:
+            return 80
 
     def _line(self, progress: Progress, elapsed: float) -> str:
         parts = [self.title]

@@ -15,7 +15,7 @@ from napari_cardioseg.cli.options import (
 )
 from napari_cardioseg.cli.progress import run_job
 from napari_cardioseg.cli.series import choose_series, describe, scan_path, warn
-from napari_cardioseg.domain import Cine, ConfigError
+from napari_cardioseg.domain import Cine, ConfigError, DataError, SliceState
 
 if TYPE_CHECKING:
     from napari_cardioseg.predict import Model, Prediction
@@ -86,6 +86,7 @@ def phases_choice(text: str) -> str | int:
 def run(options: argparse.Namespace) -> None:
     """Segment one series and write its labels."""
     check_output(options.output)
+    check_no_corrections(options.output)
     model = load_model(options.model)
     cine = load_series(options.path, options.series)
     if isinstance(options.phases, int) and options.phases >= cine.n_phases:
@@ -125,7 +126,34 @@ def predict(cine: Cine, model: Model, options: argparse.Namespace) -> Prediction
 
 
 def write_labels(path: Path, prediction: Prediction, cine: Cine, phase: int | None) -> None:
-    """Write the labels of all phases (x, y, z, t), or of one (x, y, z)."""
+    """Write all phases (x, y, z, t), as the window would save them, or one phase (x, y, z)."""
     from napari_cardioseg.io.nifti import write_nifti_labels
+    from napari_cardioseg.io.saved_labels import save_labels
 
-    write_nifti_labels(path, prediction.labels, cine.geometry, phase_times=cine.phase_times, phase=phase)
+    if phase is None:
+        save_labels(path, prediction.as_segmentation(), cine)
+    else:
+        write_nifti_labels(path, prediction.labels, cine.geometry, phase=phase)
+
+
+def check_no_corrections(path: Path) -> None:
+    """Make sure that no reader's work is at `path`, which a prediction would replace.
+
+    Raises
+    ------
+    ConfigError
+        If slices of the labels there were corrected or accepted.
+    """
+    from napari_cardioseg.io.saved_labels import read_saved_labels
+
+    if not path.exists():
+        return
+    try:
+        saved = read_saved_labels(path)
+    except DataError:
+        return  # whatever it is, it is no work of ours
+    users = int((saved.segmentation.states >= SliceState.EDITED).sum())
+    if saved.is_ours and users:
+        raise ConfigError(
+            f"{path} holds {users} slices that a reader has corrected or accepted; choose another name."
+        )
