@@ -94,9 +94,9 @@ def set_up(group: str) -> None:
         If Python is too old, or something cannot be installed.
     """
     if sys.version_info < LEAST_PYTHON:
-        have = ".".join(map(str, sys.version_info[:2]))
+        have, least = (".".join(map(str, v[:2])) for v in (sys.version_info, LEAST_PYTHON))
         raise SetupError(
-            f"Python 3.11 or later is needed, and this is {have}: call this script with a later one."
+            f"Python {least} or later is needed, and this is {have}: call this with a later one."
         )
     key = fingerprint()
     done = read_stamp()
