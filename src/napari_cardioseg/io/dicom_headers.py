@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, BinaryIO
 
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
 from pydicom.filereader import read_partial
@@ -31,6 +32,7 @@ from napari_cardioseg.io.dicom_values import (
 )
 from napari_cardioseg.io.sources import Reader, Source
 
+_UNDEFINED_LENGTH = 0xFFFFFFFF
 _PIXEL_KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
 _RAW_STARTS = (b"\x08\x00", b"\x02\x00")
 
@@ -98,6 +100,8 @@ class HeaderReader:
         dataset = read_partial(handle, at_pixels, force=True, specific_tags=list(TAGS.values()))
         header = Values(_by_number(dataset), dataset.original_character_set)
         if not seen:
+            if any(_is_cut_short(element) for _, element in dataset.items()):
+                raise BadFileError("is cut short within its header", "copy it again from its source")
             return dataset, header, None
         tag, vr = seen[0]
         implicit, little = dataset.original_encoding
@@ -124,6 +128,14 @@ class HeaderReader:
             options["number_of_frames"] = options["number_of_frames"] or 1
             self._options[key] = {name: value for name, value in options.items() if value is not None}
         return self._options[key]
+
+
+def _is_cut_short(element: object) -> bool:
+    return (
+        isinstance(element, RawDataElement)
+        and element.value is not None
+        and len(element.value) < element.length < _UNDEFINED_LENGTH
+    )
 
 
 def _unreadable(error: Exception) -> BadFileError:

@@ -165,7 +165,8 @@ def _beside(folder: Path, parts: list[str]) -> Path | None:
 
 
 def _is_noise(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _NOISE
+    """Whether a file or folder is one that systems leave behind."""
+    return (name.startswith(".") and name != "..") or name.lower() in _NOISE
 
 
 def _reason(error: Exception) -> str:
