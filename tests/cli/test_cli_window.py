@@ -23,7 +23,7 @@ def plain_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def listener() -> Iterator[int]:
     """Listen where an X server behind `ssh -X` would; gives the display's number."""
-    with socket.create_server(("localhost", 0)) as server:
+    with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         if port < 6000:
             pytest.skip("the system gave a port below X11's")
@@ -48,7 +48,7 @@ def test_a_display_that_does_not_answer_is_named(display: str, monkeypatch: pyte
 
 @linux_only
 def test_a_display_that_answers_is_taken(listener: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DISPLAY", f"localhost:{listener}.0")
+    monkeypatch.setenv("DISPLAY", f"127.0.0.1:{listener}.0")
     assert window.why_no_window() == ""
 
 
