@@ -14,6 +14,7 @@ MYOCARDIAL_DENSITY = 1.05
 _TRUNCATION = 0.30
 _APICAL_WALL_MM = 8.0
 _RV_WALL_MM = 3.5
+_TRABECULAE_MM = 1.3
 _RV_APEX = 0.20
 # Signal of balanced SSFP at 1.5 T relative to blood, as seen in clinical short-axis cines.
 BLOOD, MYOCARDIUM, FAT = 1.0, 0.30, 0.85
@@ -138,21 +139,25 @@ def paint_heart(surroundings: Plane, grid: HeartGrid, shape: HeartShape, height:
     ventricle = grid.radius - outer
     right = _right_ventricle(grid, shape, height, outer)
     heart = ventricle if right is None else np.minimum(ventricle, right - _RV_WALL_MM)
-    # Epicardial fat, thicker on the right, with the dark rim that fat and water in one voxel give.
-    fat = grid.cover(heart - 2.0 - 2.5 * np.cos(grid.angle / 2 - 1.75) ** 4)
-    blend(image, fat, FAT * (0.75 + 0.15 * np.cos(5 * grid.angle + 0.3 * height)))
+    # Epicardial fat, most on the right, with the dark rim that fat and water in one voxel give.
+    fat = grid.cover(heart - 1.8 - 2.7 * np.cos(grid.angle / 2 - 1.75) ** 4)
+    blend(image, fat, FAT * (0.70 + 0.15 * np.cos(5 * grid.angle + 0.3 * height)))
+    rim = 1 - 0.45 * np.exp(-((heart / 0.9) ** 2))
+    if above > 0:
+        image *= rim
+        _paint_atria(image, grid, outer, right)
+        return image
     blend(image, grid.cover(heart), MYOCARDIUM)
-    image *= 1 - 0.45 * np.exp(-((heart / 0.9) ** 2))
+    image *= rim
     if right is not None:
         trabeculae = 1.2 * np.sin(7 * grid.angle + 0.4 * height)
         blend(image, grid.cover(right + trabeculae) * (1 - grid.cover(ventricle)), 0.92 * BLOOD)
-    if above > 0:
-        _paint_atria(image, grid, outer, above)
-        return image
     blend(image, grid.cover(ventricle), MYOCARDIUM)
     cavity = shape.cavity_radius_at(height)
     if cavity > 0:
-        inside = grid.cover(grid.radius - cavity + 0.5 * (1 + np.sin(11 * grid.angle + height)))
+        # The reader's line runs outside the trabeculae, which darken the outermost blood.
+        depth = min(_TRABECULAE_MM, 0.15 * cavity) * (1 + 0.5 * np.sin(11 * grid.angle + height))
+        inside = grid.cover(grid.radius - cavity + depth)
         blend(image, inside, BLOOD)
         _paint_papillary_muscles(image, grid, shape, height, cavity)
     return image
@@ -194,11 +199,11 @@ def _paint_papillary_muscles(
         blend(image, grid.cover(muscle) * inside, MYOCARDIUM * 1.05)
 
 
-def _paint_atria(image: Plane, grid: HeartGrid, outer: float, above: float) -> None:
-    """Left atrium and aortic root above the base: blood in a thin wall, so the LV is no longer there."""
-    atrium = grid.ellipse(0.18 * outer, 0.12 * outer, 0.80 * outer, 0.72 * outer, 0.4)
-    root = grid.ellipse(-0.42 * outer, -0.38 * outer, 0.40 * outer, 0.40 * outer)
-    blend(image, grid.cover(np.minimum(atrium, root) - 2.0), MYOCARDIUM)
-    blend(image, grid.cover(atrium), 0.90 * BLOOD)
-    blend(image, grid.cover(root - 2.0), MYOCARDIUM * 1.1)
-    blend(image, grid.cover(root), (0.95 - 0.004 * min(above, 20.0)) * BLOOD)
+def _paint_atria(image: Plane, grid: HeartGrid, outer: float, right: Plane | None) -> None:
+    """Atria and aortic root above the base: thin-walled blood in fat, so that no ventricle is seen there."""
+    left = grid.ellipse(0.30 * outer, 0.26 * outer, 0.86 * outer, 0.56 * outer, 0.45)
+    root = grid.ellipse(-0.28 * outer, -0.36 * outer, 0.38 * outer, 0.36 * outer)
+    chambers = [(left, 0.86), (root, 0.95)] if right is None else [(right, 0.88), (left, 0.86), (root, 0.95)]
+    for border, blood in chambers:
+        blend(image, grid.cover(border - 2.2), MYOCARDIUM)
+        blend(image, grid.cover(border), blood * BLOOD)
