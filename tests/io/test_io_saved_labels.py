@@ -19,8 +19,10 @@ from napari_cardioseg.domain import (
     LabelScheme,
     Segmentation,
     SliceState,
+    drain,
 )
 from napari_cardioseg.domain.labels import RV_CAVITY
+from napari_cardioseg.io import scan
 from napari_cardioseg.io.nifti import write_nifti_labels
 from napari_cardioseg.io.phantom import Phantom, make_phantom
 from napari_cardioseg.io.saved_labels import read_saved_labels, save_labels
@@ -69,6 +71,13 @@ def test_any_reader_of_nifti_sees_the_labels(phantom: Phantom, work: Segmentatio
     x, y, z = (image.affine @ (10, 20, 3, 1))[:3]
     expected = phantom.cine.geometry.to_patient(np.array((3, 20, 10)))
     np.testing.assert_allclose((-x, -y, z), expected, atol=1e-3)
+
+
+def test_saved_labels_are_not_listed_as_images(phantom: Phantom, work: Segmentation, tmp_path: Path) -> None:
+    save_labels(tmp_path / "a.nii.gz", work, phantom.cine)
+    (series,) = drain(scan(tmp_path)).series
+    assert "saved labels" in series.problem
+    assert not series.is_cine
 
 
 def test_saving_again_replaces_the_file(phantom: Phantom, work: Segmentation, tmp_path: Path) -> None:

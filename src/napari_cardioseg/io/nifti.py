@@ -25,6 +25,7 @@ from napari_cardioseg.domain import Cine, DataError, Geometry
 from napari_cardioseg.io.series import SeriesInfo
 
 SUFFIXES = (".nii", ".nii.gz")
+LABELS_FORMAT = "napari-cardioseg labels"
 _COMMENT = 6
 _RAS_TO_LPS = np.diag((-1.0, -1.0, 1.0, 1.0))
 _MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001, "unknown": 1.0}
@@ -67,6 +68,8 @@ def describe_nifti(path: str | Path) -> SeriesInfo:
         image = _open(path)
         n_phases, n_slices, rows, columns = _grid(path, image)
         geometry, warnings = _geometry(path, image)
+        if any(LABELS_FORMAT.encode() in comment for comment in _comments(image)):
+            raise DataError(f"{path} holds saved labels, not images; open their cine first, then the labels.")
     except DataError as error:
         return SeriesInfo("nifti", str(path), description=_stem(Path(path)), problem=str(error))
     source = "file order" if n_phases > 1 else "single phase"
@@ -105,8 +108,7 @@ def read_labels_with_comments(path: str | Path) -> tuple[NDArray[np.uint8], Geom
     labels = values.astype(np.uint8, casting="unsafe", copy=False) if _fits_bytes(values) else None
     if labels is None:
         raise DataError(f"{path} does not hold labels: its values are not whole numbers from 0 to 255.")
-    comments = (extension for extension in image.header.extensions if extension.get_code() == _COMMENT)
-    return labels, geometry, tuple(_content(extension) for extension in comments)
+    return labels, geometry, _comments(image)
 
 
 def write_nifti_labels(
@@ -241,10 +243,10 @@ def _fits_bytes(values: NDArray[Any]) -> bool:
     return values.dtype.kind in "iu" or bool((values == np.rint(values)).all())
 
 
-def _content(extension: Any) -> bytes:
-    content = extension.get_content()
-    raw = content.encode() if isinstance(content, str) else bytes(content)
-    return raw.rstrip(b"\0")
+def _comments(image: Any) -> tuple[bytes, ...]:
+    contents = (e.get_content() for e in image.header.extensions if e.get_code() == _COMMENT)
+    raw = (content.encode() if isinstance(content, str) else bytes(content) for content in contents)
+    return tuple(content.rstrip(b"\0") for content in raw)
 
 
 def _geometry(path: str | Path, image: Any) -> tuple[Geometry, tuple[str, ...]]:

@@ -23,9 +23,8 @@ from napari_cardioseg.domain import (
     Segmentation,
     SliceState,
 )
-from napari_cardioseg.io.nifti import read_labels_with_comments, write_nifti_labels
+from napari_cardioseg.io.nifti import LABELS_FORMAT, read_labels_with_comments, write_nifti_labels
 
-_FORMAT = "napari-cardioseg labels"
 _VERSION = 1
 _TOLERANCE_MM = 0.1
 
@@ -115,7 +114,7 @@ def save_labels(path: str | Path, segmentation: Segmentation, cine: Cine) -> Pat
         )
     uncertainty = segmentation.uncertainty
     record = {
-        "format": _FORMAT,
+        "format": LABELS_FORMAT,
         "version": _VERSION,
         "software": f"napari-cardioseg {__version__}",
         "scheme": [_class_record(c) for c in segmentation.scheme],
@@ -140,7 +139,7 @@ def read_saved_labels(path: str | Path) -> SavedLabels:
         If the file is damaged, holds no labels, or was written by a newer version.
     """
     labels, geometry, comments = read_labels_with_comments(path)
-    ours = [comment for comment in comments if _FORMAT.encode() in comment]
+    ours = [comment for comment in comments if LABELS_FORMAT.encode() in comment]
     if not ours:
         return _foreign(path, labels, geometry)
     record = _parse(path, ours[0])
