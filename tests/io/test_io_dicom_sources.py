@@ -8,6 +8,7 @@ import warnings
 import zipfile
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -128,6 +129,34 @@ def test_dicomdir_names_what_is_not_there(tmp_path: Path) -> None:
     assert len(result.problems) == 1
     assert lost.name in result.problems[0]
     assert "listed in the DICOMDIR" in result.problems[0]
+
+
+def test_dicomdir_of_a_copy_in_lower_case(tmp_path: Path) -> None:
+    disc = make_dicomdir(tmp_path)
+    for path in sorted(disc.rglob("*"), key=lambda p: -len(p.parts)):
+        if path.name != "DICOMDIR":
+            path.rename(path.with_name(path.name.lower()))
+    assert_in_place(load(disc / "DICOMDIR"))
+
+
+def test_damaged_dicomdir(tmp_path: Path) -> None:
+    (tmp_path / "DICOMDIR").write_bytes(b"no such thing" * 30)
+    with pytest.raises(DataError, match="not a readable DICOMDIR"):
+        drain(scan(tmp_path / "DICOMDIR"))
+
+
+def test_nifti_is_found_beside_dicom_and_loaded(tmp_path: Path) -> None:
+    write_cine(tmp_path / "dicom")
+    image = nib.Nifti1Image(np.arange(4 * 5 * 6 * 7, dtype=np.int16).reshape(4, 5, 6, 7), np.eye(4))
+    nib.save(image, tmp_path / "cine.nii.gz")
+    (tmp_path / "broken.nii").write_bytes(b"broken")
+    result = drain(scan(tmp_path))
+    assert {s.kind for s in result.series} == {"dicom", "nifti"}
+    assert len(result.problems) == 1
+    assert "broken.nii" in result.problems[0]
+    info = only(tmp_path / "cine.nii.gz")
+    assert (info.n_slices, info.n_phases) == (6, 7)
+    assert drain(load_cine(info)).data.shape == (7, 6, 5, 4)
 
 
 def test_single_file(tmp_path: Path) -> None:

@@ -283,3 +283,35 @@ def test_one_uid_for_all_files_loses_none(tmp_path: Path) -> None:
     cine = load(tmp_path)
     assert cine.is_complete
     assert_in_place(cine)
+
+
+def test_a_stack_filed_as_one_series_a_slice_is_put_together(tmp_path: Path) -> None:
+    for place in range(4):
+
+        def one(t: int, z: int, ds: Dataset, place: int = place) -> bool:
+            ds.SeriesDescription, ds.AcquisitionTime = f"cine_sax_{z}", f"1000{place:02}"
+            return z == place
+
+        write_cine(tmp_path / f"{place}", n_slices=4, change=one)
+
+    def failed(t: int, z: int, ds: Dataset) -> bool:
+        ds.SeriesDescription, ds.AcquisitionTime = "failed attempt", "095900"
+        ds.PixelData = bytes(2 * ROWS * COLUMNS)
+        return z == 2
+
+    write_cine(tmp_path / "failed", n_slices=4, change=failed)
+    stack, *singles = drain(scan(tmp_path)).series
+    assert (stack.n_slices, stack.n_phases, stack.description) == (4, 5, "cine_sax")
+    assert stack.warnings[0] == "Put together from 4 series of one slice each."
+    assert "failed attempt" in stack.warnings[1]
+    assert [(s.n_slices, s.n_phases) for s in singles] == [(1, 5)] * 5
+    assert stack.uid not in {s.uid for s in singles}
+    cine = drain(load_cine(stack))
+    assert cine.is_complete
+    assert_in_place(cine)
+
+
+def test_two_parallel_cines_are_no_stack(tmp_path: Path) -> None:
+    for place in range(2):
+        write_cine(tmp_path / f"{place}", n_slices=2, change=lambda t, z, ds, place=place: z == place)
+    assert [s.n_slices for s in drain(scan(tmp_path)).series] == [1, 1]

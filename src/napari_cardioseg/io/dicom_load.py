@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -53,7 +53,8 @@ def load_dicom(series: SeriesInfo, *, time_source: str | None = None) -> Job[Cin
     if len(faults) == len(frames):
         raise DataError(f"No image of this series can be read. {next(iter(faults.values()))}")
     read = {place: frame for place, frame in frames.items() if place not in faults}
-    return _cine(series, arranged, data, read, list(faults.values()))
+    known = arranged.warnings if time_source else series.warnings
+    return _cine(series, arranged, data, read, [*known, *_first(faults.values())])
 
 
 def _on_disk(frame: Frame) -> tuple[str, str, int]:
@@ -156,6 +157,11 @@ def _sentence(frame: Frame, error: Exception) -> str:
     if isinstance(error, NotImplementedError):
         return f"{frame.name} is stored as {syntax.name}, which cannot be read; export it uncompressed."
     return f"The pixels of {frame.name} ({syntax.name}) are damaged; copy it again from its source."
+
+
+def _first(faults: Collection[str]) -> list[str]:
+    named, more = list(faults)[:_NAMED_FAULTS], len(faults) - _NAMED_FAULTS
+    return [*named, f"{more} more images could not be read and are left empty."] if more > 0 else named
 
 
 def _cine(

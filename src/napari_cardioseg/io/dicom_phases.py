@@ -70,10 +70,12 @@ def order_phases(slices: Slices, time_source: str | None = None) -> PhaseGrid:
     if max(map(len, slices)) == 1:
         row = tuple(s[0] if s else None for s in slices)
         return PhaseGrid((row,), SINGLE_PHASE, (), False, None, tuple(warnings))
-    if time_source is not None and time_source not in (*sources, FILE_ORDER):
-        known = f"{', '.join(sources)} can" if sources else "no tag can"
-        raise DataError(f"{time_source} cannot order the phases of this series; {known}.")
-    chosen = time_source or (sources[0] if sources else FILE_ORDER)
+    sources = sources or (FILE_ORDER,)
+    if time_source is not None and time_source not in sources:
+        raise DataError(
+            f"{time_source} cannot order the phases of this series; choose {' or '.join(sources)}."
+        )
+    chosen = time_source or sources[0]
     if chosen == FILE_ORDER:
         times = [[float(i) for i in range(len(s))] for s in slices]
     else:

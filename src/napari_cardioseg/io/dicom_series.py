@@ -59,11 +59,14 @@ def describe_series(frames: Sequence[Frame]) -> list[SeriesInfo]:
     for i, stack in enumerate(stacks):
         suffix = f"#{i + 1}" if i else ""
         others = stacks[:i] + stacks[i + 1 :]
-        series.append(_describe_stack(stack, suffix, others))
+        series.append(describe_stack(stack, suffix, others))
     return series
 
 
-def _describe_stack(frames: Sequence[Frame], suffix: str, others: Sequence[Sequence[Frame]]) -> SeriesInfo:
+def describe_stack(
+    frames: Sequence[Frame], suffix: str = "", others: Sequence[Sequence[Frame]] = ()
+) -> SeriesInfo:
+    """Describe one stack; `suffix` makes its UID unique, `others` are the series' other stacks."""
     arranged = arrange(frames)
     tags, rows = frames[0].series, arranged.grid.frames
     warnings = [*_not_alone(others), *arranged.warnings, *_faults(frames)]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_cardioseg.domain import DataError, Job, Progress
+from napari_cardioseg.domain import Job, Progress
 from napari_cardioseg.io.series import ScanResult, SeriesInfo, by_interest
 from napari_cardioseg.io.sources import Reader, Source, list_sources
 
@@ -85,12 +85,14 @@ def _describe(
     frames: Sequence[Frame], bad: Sequence[tuple[Source, BadFileError]], problems: list[str]
 ) -> list[SeriesInfo]:
     """Describe the series, and add a sentence for each bad file to `problems`."""
+    from napari_cardioseg.io.dicom_assemble import assemble_stacks
     from napari_cardioseg.io.dicom_series import describe_series, describe_unusable
 
     by_uid: dict[str, list[Frame]] = {}
     for frame in frames:
         by_uid.setdefault(frame.series.uid, []).append(frame)
     series = [info for group in by_uid.values() for info in describe_series(group)]
+    series += assemble_stacks(series)
 
     unusable = {}
     for source, error in bad:
@@ -129,8 +131,8 @@ def _describe_nifti(sources: Sequence[Source], problems: list[str]) -> list[Seri
         if source.member:
             problems.append(f"{source.name} is a NIfTI file inside an archive; unpack it and open the file.")
             continue
-        try:
-            series.append(describe_nifti(Path(source.path)))
-        except DataError as error:
-            problems.append(str(error))
+        info = describe_nifti(source.path)
+        if info.problem:
+            problems.append(info.problem)
+        series.append(info)
     return series

@@ -139,14 +139,15 @@ def _listed_in_dicomdir(path: Path, problems: list[str]) -> Iterator[Source]:
     import pydicom
     from pydicom.errors import InvalidDicomError
 
+    from napari_cardioseg.io.dicom_values import quiet_pydicom
+
     try:
-        records = pydicom.dcmread(path).get("DirectoryRecordSequence", ())
+        with quiet_pydicom():
+            records = pydicom.dcmread(path).get("DirectoryRecordSequence", ())
+            listed = [record.get("ReferencedFileID") for record in records]
     except (InvalidDicomError, EOFError, ValueError, KeyError, AttributeError) as error:
         raise DataError(f"{path} is not a readable DICOMDIR; open the folder it lies in instead.") from error
-    for record in records:
-        components = record.get("ReferencedFileID")
-        if not components:
-            continue
+    for components in filter(None, listed):
         parts = [components] if isinstance(components, str) else list(components)
         found = None if ".." in parts else _beside(path.parent, parts)
         if found is None:
