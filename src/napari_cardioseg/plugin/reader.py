@@ -11,14 +11,13 @@ from napari_cardioseg.domain import DataError, drain
 from napari_cardioseg.plugin.layer_data import LayerData, cine_layer
 
 AnyPath = str | os.PathLike[str]
+Reader = Callable[[AnyPath | Sequence[AnyPath]], list[LayerData]]
 _FILES_TRIED = 12
 _PREAMBLE = 128
 _MAGIC = b"DICM"
 
 
-def get_reader(
-    path: AnyPath | Sequence[AnyPath],
-) -> Callable[[AnyPath | Sequence[AnyPath]], list[LayerData]] | None:
+def get_reader(path: AnyPath | Sequence[AnyPath]) -> Reader | None:
     """Give a reader if the path looks like DICOM: the magic word in a folder's first files, or a zip.
 
     Never raises: napari asks every plugin about every folder.

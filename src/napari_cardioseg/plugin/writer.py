@@ -35,9 +35,7 @@ def write_labels(path: str, data: NDArray[Any], attributes: Mapping[str, Any]) -
     if isinstance(cine, Cine) and cine.data.shape == labels.shape:
         geometry, times = cine.geometry, cine.phase_times
     else:
-        scale = (1.0,) * (4 - data.ndim) + tuple(
-            float(step) for step in attributes.get("scale", (1.0,) * data.ndim)
-        )
-        geometry, times = Geometry.from_spacing(scale[1:]), None  # type: ignore[arg-type]  # three are left
+        scale = (1.0, 1.0, *(float(step) for step in attributes.get("scale", (1.0,) * data.ndim)))
+        geometry, times = Geometry.from_spacing((scale[-3], scale[-2], scale[-1])), None
     write_nifti_labels(path, labels, geometry, phase_times=times)
     return [path]

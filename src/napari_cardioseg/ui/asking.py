@@ -33,9 +33,8 @@ def may_replace(session: Session, parent: QWidget, why: str = "opening another c
 def ask_label_file(session: Session, parent: QWidget) -> str:
     """Ask for the file to save labels in; empty if the user thinks better of it."""
     cine = session.cine
-    name = (
-        "".join(c if c.isalnum() or c in "-_" else "_" for c in (cine.description if cine else "")) or "cine"
-    )
+    described = cine.description if cine is not None else ""
+    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in described) or "cine"
     proposal = session.saved_to or str(Path.home() / f"{name}_masks.nii.gz")
     path, _ = QFileDialog.getSaveFileName(parent, "Save labels", proposal, LABEL_FILES)
     return path
@@ -57,7 +56,7 @@ def _save_now(session: Session, parent: QWidget) -> bool:
     session.jobs.ended.connect(on_ended)
     try:
         if save_labels(session, path):
-            loop.exec_() if hasattr(loop, "exec_") else loop.exec()
+            loop.exec()
     finally:
         session.jobs.ended.disconnect(on_ended)
     return not session.has_unsaved_changes
@@ -74,7 +73,7 @@ class WindowGuard(QObject):
         window.installEventFilter(self)
 
     @classmethod
-    def watch_over(cls, session: Session, window: QWidget) -> None:
+    def watch_over(cls, session: Session, window: QWidget | None) -> None:
         """Guard a main window, unless it is guarded already."""
         if isinstance(window, QMainWindow) and window.findChild(cls, "cardioseg-guard") is None:
             cls(session, window)

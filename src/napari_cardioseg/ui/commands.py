@@ -126,6 +126,13 @@ def toggle_masks(session: Session) -> None:
         session.labels.visible = not session.labels.visible
 
 
+def toggle_outlines(session: Session) -> None:
+    """Show the masks filled, or only their outlines."""
+    if session.labels is not None:
+        session.labels.contour = 0 if session.labels.contour else 1
+        session.labels.visible = True
+
+
 def toggle_play(session: Session) -> None:
     """Play the beat, or stop it."""
     session.player.toggle()

@@ -7,7 +7,16 @@ from functools import partial
 import numpy as np
 from qtpy.QtCore import QSize, Qt
 from qtpy.QtGui import QColor, QIcon, QPixmap
-from qtpy.QtWidgets import QGridLayout, QHBoxLayout, QLabel, QSlider, QToolButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QGridLayout,
+    QHBoxLayout,
+    QLabel,
+    QSizePolicy,
+    QSlider,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_cardioseg.domain import LabelClass, SliceState
 from napari_cardioseg.ui import commands
@@ -28,8 +37,8 @@ _LARGEST_BRUSH = 60
 class CorrectPanel(QWidget):
     """Classes, tools, steps through the cine, and what has been done so far."""
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, session: Session) -> None:
+        super().__init__()
         self._session = session
         self._classes: dict[int, QToolButton] = {}
         self._class_row = QHBoxLayout()
@@ -43,10 +52,17 @@ class CorrectPanel(QWidget):
         self._size.setToolTip("Diameter of brush and eraser in pixels; keys [ and ]")
         self._size.valueChanged.connect(self._on_size)
         self._size_text = QLabel()
-        self._size_text.setMinimumWidth(64)
+        self._size_text.setMinimumWidth(44)
+        self._keys = self._step("Keys", commands.toggle_help, "Show the list of all keys")
+        self._keys.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
         self._play = self._step("▶ Play", commands.toggle_play)
         self._accept = button("Accept slice", partial(commands.toggle_accepted, session))
         self._accept.setObjectName("cardioseg-main")
+        self._release = button(
+            "Release",
+            partial(commands.release, session),
+            "Let the next Segment replace the mask of this slice, although you edited or accepted it",
+        )
         self._state = sentence_label(name="cardioseg-state")
         self._counts = sentence_label(name="cardioseg-quiet")
         self._lay_out()
@@ -68,14 +84,14 @@ class CorrectPanel(QWidget):
         size.addWidget(QLabel("Brush size"))
         size.addWidget(self._size, 1)
         size.addWidget(self._size_text)
+        size.addWidget(self._keys)
         steps = QGridLayout()
         for place, part in enumerate(self._step_buttons()):
             steps.addWidget(part, place // 3, place % 3)
         judge = QHBoxLayout()
         judge.addWidget(self._accept, 2)
-        judge.addWidget(
-            button("Undo", partial(commands.undo, self._session), "Take back the last change: Ctrl+Z")
-        )
+        judge.addWidget(self._release)
+        judge.addWidget(button("Undo", partial(commands.undo, self._session), "Last change: Ctrl+Z"))
         judge.addWidget(button("Redo", partial(commands.redo, self._session), "Ctrl+Shift+Z"))
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 2, 4, 6)
@@ -85,7 +101,6 @@ class CorrectPanel(QWidget):
         column.addLayout(judge)
         column.addWidget(grid_with_legend(self._session))
         column.addWidget(self._counts)
-        column.addLayout(self._last_row())
 
     def _step_buttons(self) -> tuple[QToolButton, ...]:
         return (
@@ -97,19 +112,8 @@ class CorrectPanel(QWidget):
             self._step("Masks", commands.toggle_masks, "Show or hide the masks"),
             self._step("To review ▶", commands.next_to_review, "Next slice whose mask is not accepted yet"),
             self._step("Unsure ▶", commands.most_uncertain, "The slice of which the model is least sure"),
-            self._step("All keys", commands.toggle_help, "Show the list of keys"),
+            self._step("Outlines", commands.toggle_outlines, "Show the masks filled, or as outlines"),
         )
-
-    def _last_row(self) -> QHBoxLayout:
-        row = QHBoxLayout()
-        release = button(
-            "Give slice back to the model",
-            partial(commands.release, self._session),
-            "Let the next Segment replace the mask of this slice, although you edited or accepted it",
-        )
-        row.addWidget(release)
-        row.addStretch()
-        return row
 
     def _on_opened(self) -> None:
         link = self._session.link
@@ -167,10 +171,10 @@ class CorrectPanel(QWidget):
             self._counts.clear()
             return
         accepted = at is not None and link.states[at] == SliceState.ACCEPTED
-        self._accept.setText(
-            f"{'Take back acceptance' if accepted else 'Accept slice'}  {key_of(commands.toggle_accepted)}"
-        )
+        words = "Take back" if accepted else "Accept slice"
+        self._accept.setText(f"{words}  {key_of(commands.toggle_accepted)}")
         self._accept.setEnabled(at is not None)
+        self._release.setEnabled(at is not None and SliceState(int(link.states[at])).is_users)
         counts = {state: int(np.count_nonzero(link.states == state)) for state in SliceState}
         self._counts.setText(
             f"{counts[SliceState.ACCEPTED]} of {link.states.size} slices accepted, "

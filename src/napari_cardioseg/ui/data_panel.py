@@ -29,7 +29,7 @@ from napari_cardioseg.ui.watching import button, quiet, sentence_label, watch
 if TYPE_CHECKING:
     from napari_cardioseg.io import SeriesInfo
 
-_COLUMNS = ("Series", "Plane", "Slices × phases", "Matrix", "Spacing (mm)")
+_COLUMNS = ("Series", "Plane", "Slices ×\nphases", "Matrix", "Spacing\n(mm)")
 _ROWS_SHOWN = 4
 _PROBLEMS_SHOWN = 12
 _FILES = "Images (*.zip *.nii *.nii.gz *.dcm *.IMA);;All files (*)"
@@ -38,8 +38,8 @@ _FILES = "Images (*.zip *.nii *.nii.gz *.dcm *.IMA);;All files (*)"
 class DataPanel(QWidget):
     """Choose a folder or file, see which series it holds, and open one."""
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, session: Session, *, with_grid: bool = True) -> None:
+        super().__init__()
         self._session = session
         self.setAcceptDrops(True)
         self._hint = sentence_label("Choose a study, or drop its folder here.")
@@ -53,7 +53,7 @@ class DataPanel(QWidget):
         self._order.activated.connect(self._on_order)
         self._order_label = QLabel("Phases ordered by")
         self._warnings = sentence_label(name="cardioseg-warnings")
-        self._grid = SliceGrid(session)
+        self._grid = SliceGrid(session) if with_grid else None
         self._problems = button("", self._on_problems, "Show which files, and why")
         self._problem_list = sentence_label()
         self._lay_out()
@@ -72,14 +72,18 @@ class DataPanel(QWidget):
         order = QHBoxLayout()
         order.addWidget(self._order_label)
         order.addWidget(self._order, 1)
+        order.addWidget(self._open)
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 2, 4, 6)
         column.addLayout(buttons)
-        for part in (self._hint, self._table, self._open):
-            column.addWidget(part)
+        column.addWidget(self._hint)
+        column.addWidget(self._table)
         column.addLayout(order)
-        for part in (self._warnings, self._grid, self._problems, self._problem_list):
-            column.addWidget(part)
+        column.addWidget(self._warnings)
+        if self._grid is not None:
+            column.addWidget(self._grid)
+        column.addWidget(self._problems)
+        column.addWidget(self._problem_list)
 
     @property
     def _chosen(self) -> SeriesInfo | None:
@@ -100,8 +104,8 @@ class DataPanel(QWidget):
     def _open_path(self, path: str) -> None:
         if self._session.jobs.is_busy:
             self._session.tell("Something is under way; wait for it or cancel it.", "warning")
-        else:
-            opening.open_path(self._session, path, may_replace=lambda: may_replace(self._session, self))
+        elif not opening.is_nifti(path) or may_replace(self._session, self):
+            opening.open_path(self._session, path)
 
     def _on_open(self) -> None:
         series = self._chosen
@@ -158,17 +162,17 @@ class DataPanel(QWidget):
         is_open = cine is not None and (series is None or series == self._session.series)
         about = cine if is_open else series
         self._open.setEnabled(series is not None and not series.problem and not self._session.jobs.is_busy)
-        self._open.setText("Open again" if is_open else "Open series")
+        self._open.setText("Reload" if is_open else "Open series")
         sentences = [] if about is None else [*about.warnings]
         if about is not None and about.time_is_guess:
-            sentences.insert(
-                0, f"The order in time is a guess, by {about.time_source}. Play the beat to check it."
-            )
+            guess = f"The order in time is a guess, by {about.time_source}; play the beat to check it."
+            sentences.insert(0, guess)
         if series is not None and series.problem:
             sentences.insert(0, series.problem)
         self._warnings.setText("\n".join(f"• {sentence}" for sentence in sentences))
         self._warnings.setVisible(bool(sentences))
-        self._grid.setVisible(is_open and cine is not None and not cine.is_complete)
+        if self._grid is not None:
+            self._grid.setVisible(is_open and cine is not None and not cine.is_complete)
         self._fill_order(series, is_open)
 
     def _fill_order(self, series: SeriesInfo | None, is_open: bool) -> None:
@@ -186,12 +190,14 @@ class DataPanel(QWidget):
 
     def dragEnterEvent(self, event: QDragEnterEvent | None) -> None:  # Qt's name
         """Take folders and files."""
-        if event is not None and event.mimeData().hasUrls():
+        data = None if event is None else event.mimeData()
+        if event is not None and data is not None and data.hasUrls():
             event.acceptProposedAction()
 
     def dropEvent(self, event: QDropEvent | None) -> None:  # Qt's name
         """Open what was dropped."""
-        paths = [url.toLocalFile() for url in event.mimeData().urls()] if event is not None else []
+        data = None if event is None else event.mimeData()
+        paths = [url.toLocalFile() for url in data.urls()] if data is not None else []
         if paths and Path(paths[0]).exists():
             self._open_path(paths[0])
 
@@ -203,9 +209,12 @@ def _make_table() -> QTableWidget:
     table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
     table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
     table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    table.verticalHeader().hide()
     table.setWordWrap(False)
-    header = table.horizontalHeader()
+    table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+    side, header = table.verticalHeader(), table.horizontalHeader()
+    assert side is not None
+    assert header is not None
+    side.hide()
     header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
     header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
     header.setMinimumSectionSize(30)
@@ -231,8 +240,7 @@ def _fill_table(table: QTableWidget, series: tuple[SeriesInfo, ...]) -> None:
                 item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
             table.setItem(row, column, item)
     table.resizeRowsToContents()
-    rows = min(len(series), _ROWS_SHOWN)
-    height = (
-        sum(table.rowHeight(row) for row in range(rows)) + table.horizontalHeader().sizeHint().height() + 4
-    )
-    table.setFixedHeight(height + 12)
+    header = table.horizontalHeader()
+    assert header is not None
+    rows = sum(table.rowHeight(row) for row in range(min(len(series), _ROWS_SHOWN)))
+    table.setFixedHeight(rows + header.sizeHint().height() + 6)

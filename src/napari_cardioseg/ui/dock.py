@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from napari.components import ViewerModel
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QShowEvent
-from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap, QPolygon
+from qtpy.QtWidgets import QFrame, QMainWindow, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
+from napari_cardioseg.domain import Cine
 from napari_cardioseg.ui.asking import WindowGuard
 from napari_cardioseg.ui.correct_panel import CorrectPanel
 from napari_cardioseg.ui.data_panel import DataPanel
-from napari_cardioseg.ui.help_overlay import HelpOverlay
+from napari_cardioseg.ui.help_overlay import toggle_help
 from napari_cardioseg.ui.job_bar import JobBar
 from napari_cardioseg.ui.save_panel import SavePanel
 from napari_cardioseg.ui.segment_panel import SegmentPanel
 from napari_cardioseg.ui.session import Session, session_of
 from napari_cardioseg.ui.watching import watch
 
-DOCK_WIDTH = 410
+DOCK_WIDTH = 420
 _STYLE = """
 #cardioseg-main { background: #3d6fb0; color: white; font-weight: bold; padding: 6px; }
 #cardioseg-main:hover { background: #4a80c6; }
 #cardioseg-main:disabled { background: #3a4047; color: #868c94; }
 #cardioseg-quiet { color: #9aa3ad; }
 #cardioseg-warnings { color: #e0a23c; }
-#cardioseg-state { font-weight: bold; }
+QCollapsible > QPushButton { background: #333a44; color: #dfe4ea; font-weight: bold; padding: 4px 6px; }
+QCollapsible > QPushButton:hover { background: #404957; }
+QTableWidget, QHeaderView::section { font-size: 11px; }
 QToolButton { padding: 4px 5px; border-radius: 2px; background: #414851; }
 QToolButton:hover { background: #5a626c; }
 QToolButton:checked { background: #3d6fb0; color: white; }
@@ -50,21 +55,21 @@ class _Dock(QWidget):
         column.addWidget(self._scroll, 1)
         column.addWidget(JobBar(self.session))
         watch(self, self.session.help_wanted, self._on_help)
+        watch(self, self.session.marked, self._on_marked)
 
-    def showEvent(self, event: QShowEvent | None) -> None:  # Qt's name
-        """Begin to watch over the window that this has become a part of."""
-        super().showEvent(event)
+    def _on_marked(self) -> None:
+        # Not sooner: while napari builds its dock, this is not a part of the window yet.
         WindowGuard.watch_over(self.session, self.window())
 
     def _on_help(self) -> None:
-        centre = getattr(self.window(), "centralWidget", lambda: None)()
-        if centre is None:
+        window = self.window()
+        centre = window.centralWidget() if isinstance(window, QMainWindow) else None
+        if window is None or centre is None:
             return
-        overlay = centre.findChild(HelpOverlay) or HelpOverlay(centre)
-        # Several docks may hear the same wish; only the first visible one answers.
-        docks = [dock for dock in self.window().findChildren(_Dock) if dock.session is self.session]
+        # Several docks of a window may hear the same wish; only the first one answers.
+        docks = [dock for dock in window.findChildren(_Dock) if dock.session is self.session]
         if docks and docks[0] is self:
-            overlay.toggle()
+            toggle_help(self.session, centre)
 
 
 class CardioSegDock(_Dock):
@@ -73,7 +78,7 @@ class CardioSegDock(_Dock):
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__(napari_viewer)
         panels = {
-            "Data": DataPanel(self.session),
+            "Data": DataPanel(self.session, with_grid=False),
             "Segment": SegmentPanel(self.session),
             "Correct": CorrectPanel(self.session),
             "Save": SavePanel(self.session),
@@ -82,14 +87,30 @@ class CardioSegDock(_Dock):
         column = QVBoxLayout(inside)
         column.setContentsMargins(4, 2, 4, 2)
         column.setSpacing(2)
+        self._named: Cine | None = None
         self._sections = {title: _section(title, panel) for title, panel in panels.items()}
         for section in self._sections.values():
             column.addWidget(section)
         column.addStretch(1)
         self._scroll.setWidget(inside)
-        watch(self, self.session.marked, self._on_marked)
+        watch(self, self.session.opened, self._on_opened)
+
+    def _on_opened(self) -> None:
+        """Name the cine; where not everything fits into the window, fold away what has done its work."""
+        cine, data = self.session.cine, self._sections["Data"]
+        if cine is None:
+            data.setText("Data")
+            data.expand(animate=False)
+            return
+        data.setText(f"Data:  {cine.description or 'cine'}{'  ⚠' if cine.warnings else ''}")
+        inside, seen = self._scroll.widget(), self._scroll.viewport()
+        if cine is not self._named and inside is not None and seen is not None:
+            self._named = cine
+            if inside.sizeHint().height() > seen.height():
+                data.collapse(animate=False)
 
     def _on_marked(self) -> None:
+        super()._on_marked()
         mark = "  ●" if self.session.has_unsaved_changes else ""
         self._sections["Save"].setText(f"Save{mark}")
 
@@ -97,11 +118,11 @@ class CardioSegDock(_Dock):
 class _SectionDock(_Dock):
     """One section by itself."""
 
-    panel: type[QWidget]
+    panel: Callable[[Session], QWidget]
 
     def __init__(self, napari_viewer: ViewerModel) -> None:
         super().__init__(napari_viewer)
-        self._scroll.setWidget(self.panel(self.session))
+        self._scroll.setWidget(type(self).panel(self.session))
 
 
 class DataDock(_SectionDock):
@@ -128,11 +149,28 @@ class SaveDock(_SectionDock):
     panel = SavePanel
 
 
+def _triangle(*, points_down: bool) -> QIcon:
+    """Draw the mark of an open or a folded section; superqt's own is black on our dark ground."""
+    picture = QPixmap(16, 16)
+    picture.fill(Qt.GlobalColor.transparent)
+    painter = QPainter(picture)
+    painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+    painter.setPen(Qt.PenStyle.NoPen)
+    painter.setBrush(QColor("#c3cad3"))
+    corners = ((3, 5), (13, 5), (8, 12)) if points_down else ((5, 3), (12, 8), (5, 13))
+    painter.drawPolygon(QPolygon([QPoint(*corner) for corner in corners]))
+    painter.end()
+    return QIcon(picture)
+
+
 def _section(title: str, panel: QWidget) -> QCollapsible:
     section = QCollapsible(title)
     section.setDuration(0)
-    section.layout().setContentsMargins(0, 0, 0, 0)
-    section.content().layout().setContentsMargins(0, 0, 0, 0)
+    section.setExpandedIcon(_triangle(points_down=True))
+    section.setCollapsedIcon(_triangle(points_down=False))
+    for layout in (section.layout(), section.content().layout()):
+        if layout is not None:
+            layout.setContentsMargins(0, 0, 0, 0)
     section.addWidget(panel)
     section.expand(animate=False)
     section.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)

@@ -19,7 +19,7 @@ STATE_COLOURS = {
     SliceState.ACCEPTED: QColor("#4fb06d"),
 }
 HOLE = QColor("#d9534f")
-_LARGEST_CELL, _SMALLEST_CELL = 15.0, 3.0
+_LARGEST_CELL, _SMALLEST_CELL = 12.0, 3.0
 _MARGIN_LEFT, _MARGIN_TOP = 22, 14
 
 
@@ -56,8 +56,8 @@ class SliceGrid(QWidget):
     def _cell(self) -> tuple[float, float]:
         """Width and height of a cell."""
         n_phases, n_slices = self._shape
-        width = min(max((self.width() - _MARGIN_LEFT - 2) / n_phases, _SMALLEST_CELL), 2 * _LARGEST_CELL)
-        return width, min(_LARGEST_CELL, max(180 / n_slices, 5.0))
+        width = min(max((self.width() - _MARGIN_LEFT - 2) / n_phases, _SMALLEST_CELL), 2.5 * _LARGEST_CELL)
+        return width, min(_LARGEST_CELL, max(160 / n_slices, 5.0))
 
     def _rect(self, at: Slice) -> QRectF:
         width, height = self._cell
@@ -133,9 +133,7 @@ class SliceGrid(QWidget):
         cine, link = self._session.cine, self._session.link
         if at is None or cine is None or link is None:
             return ""
-        state = (
-            STATE_NAMES[SliceState(int(link.states[at]))] if cine.present[at] else "no image in the source"
-        )
+        state = STATE_NAMES[SliceState(int(link.states[at]))] if cine.present[at] else "no image"
         return f"Slice {at[1] + 1}, phase {at[0] + 1}: {state}"
 
     def _on_opened(self) -> None:

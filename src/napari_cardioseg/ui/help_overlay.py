@@ -5,13 +5,18 @@ from __future__ import annotations
 from qtpy.QtCore import QEvent, QObject, Qt
 from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_cardioseg.ui.keymap import DRAW, JUDGE, KEYMAP, MOVE, NAPARI_KEYS, VIEW
+from napari_cardioseg.ui.keymap import CLASS_KEYS, DRAW, JUDGE, KEYMAP, MOVE, NAPARI_KEYS, VIEW
+from napari_cardioseg.ui.session import Session
 
 _COLUMNS = ((MOVE, VIEW), (DRAW, JUDGE))
+_HINT = (
+    "Press H, or click here, to close. Dragging the brush with the right button draws and fills an outline."
+)
 _STYLE = """
-#cardioseg-help { background: rgba(20, 23, 28, 235); border: 1px solid #5b8fd0; border-radius: 8px; }
+#cardioseg-help { background: rgba(20, 23, 28, 240); border: 1px solid #5b8fd0; border-radius: 8px; }
 #cardioseg-help QLabel { color: #e8ebef; background: transparent; font-size: 13px; }
 #cardioseg-help QLabel[kind="title"] { color: #8fb8ec; font-weight: bold; padding-top: 6px; }
+#cardioseg-help QLabel[kind="hint"] { color: #a9b2bd; font-size: 11px; padding-top: 6px; }
 #cardioseg-help QLabel[kind="key"] {
     background: #343a44; border: 1px solid #59616e; border-radius: 4px; padding: 1px 7px; font-weight: bold;
 }
@@ -21,30 +26,29 @@ _STYLE = """
 class HelpOverlay(QWidget):
     """All keys in groups; a click or the key hides it. It stays in the middle of its parent."""
 
-    def __init__(self, parent: QWidget) -> None:
+    def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("cardioseg-help")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         self.setStyleSheet(_STYLE)
         column = QVBoxLayout(self)
-        column.setContentsMargins(22, 14, 22, 16)
-        column.addWidget(_label("Keys", "title"))
-        column.addLayout(_table())
-        column.addWidget(
-            _label("Press H, or click here, to close. Right-drag with the brush draws and fills an outline.")
-        )
+        column.setContentsMargins(22, 8, 22, 12)
+        column.addLayout(_table(key_rows(session)))
+        column.addWidget(_label(_HINT, "hint"))
         parent.installEventFilter(self)
-        self.hide()
-
-    def toggle(self) -> None:
-        """Show it, or hide it."""
-        self.setVisible(self.isHidden())
         self._centre()
+        self.show()
         self.raise_()
 
     def mousePressEvent(self, _event: object) -> None:  # Qt's name
-        """Hide."""
+        """Go away."""
+        self.close_down()
+
+    def close_down(self) -> None:
+        """Go away for good; the next wish makes a new one, which knows the classes of then."""
         self.hide()
+        self.setParent(None)
+        self.deleteLater()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # Qt's name
         """Stay in the middle when the window changes its size."""
@@ -59,21 +63,38 @@ class HelpOverlay(QWidget):
             self.move((parent.width() - self.width()) // 2, max((parent.height() - self.height()) // 2, 0))
 
 
-def _table() -> QGridLayout:
+def toggle_help(session: Session, parent: QWidget) -> None:
+    """Lay the list of keys over `parent`, or take it away."""
+    shown = parent.findChildren(HelpOverlay)
+    for overlay in shown:
+        overlay.close_down()
+    if not shown:
+        HelpOverlay(session, parent)
+
+
+def key_rows(session: Session) -> list[tuple[str, str, str]]:
+    """List every key with its text and group; class keys bear the names of the session's classes."""
+    names = [c.name for c in session.link.scheme] if session.link is not None else []
+    of_class = dict(zip(CLASS_KEYS, names, strict=False))
+    unused = set(CLASS_KEYS[len(names) :]) if names else set()
+    ours = [(b.key, of_class.get(b.key, b.text), b.group) for b in KEYMAP if b.key not in unused]
+    return ours + [(k.key, k.text, k.group) for k in NAPARI_KEYS]
+
+
+def _table(rows: list[tuple[str, str, str]]) -> QGridLayout:
     grid = QGridLayout()
     grid.setHorizontalSpacing(12)
     grid.setVerticalSpacing(5)
+    grid.setColumnMinimumWidth(2, 26)
     for column, groups in enumerate(_COLUMNS):
         row = 0
         for group in groups:
             grid.addWidget(_label(group, "title"), row, 3 * column, 1, 2)
+            for key, text, _ in (one for one in rows if one[2] == group):
+                row += 1
+                grid.addWidget(_label(key, "key"), row, 3 * column, Qt.AlignmentFlag.AlignRight)
+                grid.addWidget(_label(text), row, 3 * column + 1)
             row += 1
-            for binding in (*KEYMAP, *NAPARI_KEYS):
-                if binding.group == group:
-                    grid.addWidget(_label(binding.key, "key"), row, 3 * column, Qt.AlignmentFlag.AlignRight)
-                    grid.addWidget(_label(binding.text), row, 3 * column + 1)
-                    row += 1
-    grid.setColumnMinimumWidth(2, 26)
     return grid
 
 

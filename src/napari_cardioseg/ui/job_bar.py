@@ -8,7 +8,7 @@ from napari_cardioseg.domain import Progress
 from napari_cardioseg.ui.session import Session
 from napari_cardioseg.ui.watching import button, sentence_label, watch
 
-_LEVEL_COLOURS = {"info": "#9fb4c9", "warning": "#e0a23c", "error": "#e57370"}
+_LEVEL_COLOURS = {"info": "#9fb4c9", "notice": "#e0a23c", "warning": "#e0a23c", "error": "#e57370"}
 
 
 class JobBar(QWidget):

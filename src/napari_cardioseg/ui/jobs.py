@@ -88,7 +88,7 @@ class JobRunner:
         worker.returned.connect(on_returned)
         worker.errored.connect(self._on_error)
         worker.warned.connect(lambda warning: _log.info("%s: %s", title, warning[0]))
-        worker.finished.connect(on_finished)
+        worker.finished.connect(lambda *_: on_finished())
         self._worker = worker
         self.started.emit(title)
         worker.start()
@@ -123,5 +123,5 @@ class JobRunner:
     def _close(self, job: Job[Any]) -> None:
         try:
             job.close()
-        except Exception:
+        except Exception:  # noqa: BLE001  # the job is over; its thread and the window go on
             _log.exception("A cancelled job failed while it cleaned up.")

@@ -33,7 +33,7 @@ class NapariKey:
     group: str
 
 
-MOVE, JUDGE, DRAW, VIEW = "Move", "Judge", "Draw", "View"
+MOVE, JUDGE, DRAW, VIEW = "Move", "Accept and undo", "Draw", "View"
 
 # The left hand rests on W A S D, the right one holds the mouse.
 KEYMAP: tuple[KeyBinding, ...] = (
@@ -49,6 +49,7 @@ KEYMAP: tuple[KeyBinding, ...] = (
     KeyBinding("9", "second class", DRAW, commands.second_class),
     KeyBinding("0", "third class", DRAW, commands.third_class),
     KeyBinding("T", "show or hide the masks", VIEW, commands.toggle_masks),
+    KeyBinding("J", "masks filled, or as outlines", VIEW, commands.toggle_outlines),
     KeyBinding("K", "play or stop the beat", VIEW, commands.toggle_play),
     KeyBinding("H", "show or hide these keys", VIEW, commands.toggle_help),
 )

@@ -141,7 +141,7 @@ class LayerLink:
     def toggle_accepted(self, at: Slice) -> bool:
         """Accept a slice as it is, or take the acceptance back; returns whether it is accepted now."""
         self._look_at(at)
-        accept = self.states[at] != SliceState.ACCEPTED
+        accept = bool(self.states[at] != SliceState.ACCEPTED)
         if accept:
             self._accepted[at] = self._seen[at]
         else:
@@ -162,7 +162,8 @@ class LayerLink:
     def refresh(self) -> None:
         """Bring all states up to date with the pixels."""
         before = self.states == SliceState.ACCEPTED
-        if any([self._look_at(at) for at in self._seen]):
+        changed = [at for at in self._seen if self._look_at(at)]
+        if changed:
             self._note_change()
         lost = int((before & (self.states != SliceState.ACCEPTED)).sum())
         if lost:
@@ -221,7 +222,7 @@ class LayerLink:
         return min(SliceState(int(self.states[at])), SliceState.EDITED)
 
     def _digest(self, at: Slice) -> bytes:
-        return blake2b(np.ascontiguousarray(self.layer.data[at]), digest_size=8).digest()
+        return blake2b(self.layer.data[at].tobytes(), digest_size=8).digest()
 
     def _note_change(self) -> None:
         self._unsaved_changes += 1

@@ -42,9 +42,11 @@ def open_path(session: Session, path: str | Path, *, load_first: bool = False) -
     if is_nifti(path) and _is_saved_labels(path):
         return reopen(session, path)
     job = _scan_and_load(path, load_first, allowed=session.cine is None or load_first)
-    return session.jobs.start(
-        job, title=f"Reading {path.name}", on_result=lambda found: _show(session, found)
-    )
+
+    def show(found: Found) -> None:
+        _show(session, found)
+
+    return session.jobs.start(job, title=f"Reading {path.name}", on_result=show)
 
 
 def load(session: Session, series: SeriesInfo, time_source: str | None = None) -> bool:
@@ -138,14 +140,11 @@ def _reopen(path: Path, source: str | Path | None, open_cine: Cine | None) -> Jo
     if open_cine is not None and source is None and _fits(saved, open_cine):
         return Found(cine=open_cine, segmentation=saved.segmentation, saved=saved)
     if not saved.is_ours and source is None:
-        raise DataError(
-            f"{path.name} does not say where its images are. Open the cine first, then these labels."
-        )
+        raise DataError(f"{path.name} does not say where its images are. Open the cine first, then it.")
     source = source or saved.source
     if not source or not Path(source).exists():
-        return Found(
-            saved=saved, problem=f"The images of {path.name} are no longer at {source or 'a known place'}."
-        )
+        lost = f"The images of {path.name} are no longer at {source or 'a known place'}."
+        return Found(saved=saved, problem=lost)
     found = yield from scan(source)
     for series in _candidates(saved, found.series):
         ordered_by = saved.time_source if saved.time_source in series.time_sources else None
@@ -185,6 +184,9 @@ def _show(session: Session, found: Found) -> None:
         return
     series = found.series or (session.series if found.cine is session.cine else None)
     session.show(found.cine, found.segmentation, series)
+    remarks = " ".join(found.cine.warnings)
+    if remarks:
+        session.tell(remarks, "notice")
     if found.saved is not None:
         session.saved_to = found.saved.path
         session.tell(f"Reopened {Path(found.saved.path).name}.")

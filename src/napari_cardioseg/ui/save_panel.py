@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 class SavePanel(QWidget):
     """Save labels or contours, and reopen labels with their cine."""
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, session: Session) -> None:
+        super().__init__()
         self._session = session
         self._labels = button(
             "Save labels…",
             self._on_labels,
-            "One NIfTI file with the masks, the states of all slices and the source",
+            "One NIfTI file: masks, states of all slices, and the source",
         )
         self._contours = button(
             "Save contours…", self._on_contours, "Outlines as text files in the form of the Sunnybrook data"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from napari_cardioseg.domain import Job, Progress
 
 if TYPE_CHECKING:
+    from napari_cardioseg.io.contours import WrittenContours
     from napari_cardioseg.ui.layer_link import LayerLink
     from napari_cardioseg.ui.session import Session
 
@@ -46,8 +47,9 @@ def save_contours(session: Session, folder: str | Path) -> bool:
         return False
     segmentation = link.snapshot()
 
-    def done(_result: object) -> None:
-        session.tell(f"Contours saved in {folder}.")
+    def done(written: WrittenContours) -> None:
+        words = f"{len(written.paths)} contours saved in {folder}."
+        session.tell(" ".join((words, *written.warnings)), "notice" if written.warnings else "info")
 
     job = _writing(lambda: write(folder, segmentation, cine), folder)
     return session.jobs.start(job, title=f"Saving contours in {folder.name}", on_result=done)

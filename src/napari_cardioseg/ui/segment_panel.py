@@ -5,12 +5,21 @@ from __future__ import annotations
 from pathlib import Path
 
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QComboBox, QFileDialog, QFormLayout, QVBoxLayout, QWidget
+from qtpy.QtWidgets import (
+    QCheckBox,
+    QComboBox,
+    QFileDialog,
+    QFormLayout,
+    QHBoxLayout,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
 
 from napari_cardioseg.domain import ModelError
 from napari_cardioseg.ui.segmenting import Request, Scope, segment
 from napari_cardioseg.ui.session import Session
-from napari_cardioseg.ui.watching import button, quiet, sentence_label, watch
+from napari_cardioseg.ui.watching import button, quiet, watch
 
 _FROM_FILE = "Open model file…"
 _DEVICE_NAMES = {
@@ -34,7 +43,6 @@ class DeviceCombo(QComboBox):
         super().__init__()
         self.addItem(_DEVICE_NAMES["auto"], "auto")
         self.setToolTip("Where to compute: automatic takes the graphics card if there is one")
-        self.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
 
     def showPopup(self) -> None:  # Qt's name
         """Fill the list on its first opening."""
@@ -49,22 +57,21 @@ class DeviceCombo(QComboBox):
 class SegmentPanel(QWidget):
     """Choose a model and what it is to segment, and run it in the background."""
 
-    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
-        super().__init__(parent)
+    def __init__(self, session: Session) -> None:
+        super().__init__()
         self._session = session
         self._model = QComboBox()
         self._model.activated.connect(self._on_model)
-        self._about = sentence_label(name="cardioseg-quiet")
+        self._device = DeviceCombo()
         self._scope = QComboBox()
         for scope, name in _SCOPE_NAMES.items():
             self._scope.addItem(name, scope)
-        for combo in (self._model, self._scope):
+        for combo in (self._model, self._scope, self._device):
             combo.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+            combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
+            combo.setMinimumContentsLength(8)
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self._device = DeviceCombo()
-        self._tta = _check(
-            "Average over mirrored images", "Test-time augmentation: slower, steadier at the edges"
-        )
+        self._tta = _check("Average mirrored images", "Test-time augmentation: slower, steadier at the edges")
         self._clean = _check("Clean up", "Keep one heart, close holes and drop islands far from it")
         self._run = button("Segment", self._on_run, "Slices that you edited or accepted are left as they are")
         self._run.setObjectName("cardioseg-main")
@@ -90,14 +97,16 @@ class SegmentPanel(QWidget):
         form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.ExpandingFieldsGrow)
         form.addRow("Model", self._model)
-        form.addRow(self._about)
         form.addRow("Segment", self._scope)
         form.addRow("Compute on", self._device)
-        form.addRow(self._tta)
-        form.addRow(self._clean)
+        options = QHBoxLayout()
+        options.addWidget(self._tta)
+        options.addWidget(self._clean)
+        options.addStretch()
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 2, 4, 6)
         column.addLayout(form)
+        column.addLayout(options)
         column.addWidget(self._run)
 
     def _list_models(self) -> None:
@@ -108,11 +117,9 @@ class SegmentPanel(QWidget):
         except ModelError as error:
             self._session.tell(str(error), "error")
             entries = []
-        for entry in entries:
+        for place, entry in enumerate(entries):
             self._model.addItem(entry.name, entry.name)
-            self._model.setItemData(
-                self._model.count() - 1, entry.card.description, Qt.ItemDataRole.ToolTipRole
-            )
+            self._model.setItemData(place, entry.card.description, Qt.ItemDataRole.ToolTipRole)
         self._model.addItem(_FROM_FILE)
         self._chosen = 0 if entries else -1
         self._show_chosen()
@@ -142,9 +149,8 @@ class SegmentPanel(QWidget):
     def _show_chosen(self) -> None:
         with quiet(self._model):
             self._model.setCurrentIndex(self._chosen)
-        about = self._model.itemData(self._chosen, Qt.ItemDataRole.ToolTipRole) if self._chosen >= 0 else None
-        self._about.setText(about or "")
-        self._about.setVisible(bool(about))
+        about = self._model.itemData(self._chosen, Qt.ItemDataRole.ToolTipRole)
+        self._model.setToolTip(about or "The model that is to segment")
         self._on_changed()
 
     def _on_run(self) -> None:

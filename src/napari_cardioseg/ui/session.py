@@ -55,7 +55,7 @@ class Session:
     marked : Signal()
         Slice states, or the need to save, have changed.
     told : Signal(str, str)
-        A sentence for the user, and its level: "info", "warning" or "error".
+        A sentence for the user, and its level: "info", "notice", "warning" or "error".
     help_wanted : Signal()
         The list of keys is to be shown, or hidden.
     """

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import napari
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtWidgets import QApplication, QMainWindow
 
 from napari_cardioseg.ui import opening
 from napari_cardioseg.ui.dock import DOCK_WIDTH, CardioSegDock
@@ -41,6 +41,7 @@ def open_window() -> tuple[napari.Viewer, CardioSegDock]:
     dock = CardioSegDock(viewer)
     placed = viewer.window.add_dock_widget(dock, name="CardioSeg", area="right")
     window = dock.window()
+    assert isinstance(window, QMainWindow)
     screen = QApplication.primaryScreen()
     if screen is not None:
         room = screen.availableGeometry()
