@@ -2,10 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from napari_cardioseg.domain import LV_SCHEME, ConfigError, Preprocessing
+from napari_cardioseg.domain import LV_SCHEME, ConfigError, Preprocessing, drain
 from napari_cardioseg.train.augment import Augmentation, augment
-from napari_cardioseg.train.data import fingerprint, prepare_frames
+from napari_cardioseg.train.data import IGNORED, fingerprint, prepare_frames
 from napari_cardioseg.train.split import split_patients
+from napari_cardioseg.train.teacher import fill_in_labels
 
 NOTHING = Augmentation(0, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0)
 
@@ -86,3 +87,29 @@ def test_scaling_changes_areas_as_much_as_asked(data):
 def test_a_fingerprint_sees_any_change(make_frames):
     assert fingerprint(make_frames()) == fingerprint(make_frames())
     assert fingerprint(make_frames()) != fingerprint(make_frames(seed=1))
+
+
+def test_a_teacher_fills_in_what_nobody_labelled_and_nothing_else(make_frames):
+    frames = make_frames()
+    data = prepare_frames(frames, LV_SCHEME, Preprocessing(), fully_labelled_share=0.5)
+    answer = torch.full((3, 64, 64), 0.01)
+    answer[0], answer[2, :20], answer[2, 20:40] = 0.5, 20.0, 0.4  # sure of wall, then unsure, then none
+
+    class Teacher(torch.nn.Module):
+        stride = 1
+
+        def forward(self, images):
+            return answer.log().expand(len(images), 3, 64, 64)
+
+    filled = drain(fill_in_labels(data, Teacher(), torch.device("cpu")))
+    assert filled.known.all()
+    assert torch.equal(filled.draw, data.draw)
+    for before, after, known in zip(data.labels, filled.labels, data.known, strict=True):
+        if known.all():
+            assert torch.equal(before, after)
+            continue
+        assert torch.equal(before == 1, after == 1)
+        rest = before != 1
+        assert (after[:20][rest[:20]] == 2).all()
+        assert (after[20:40][rest[20:40]] == IGNORED).all()
+        assert (after[40:][rest[40:]] == 0).all()

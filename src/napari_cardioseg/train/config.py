@@ -103,6 +103,9 @@ class TrainConfig:
         "auto", "cpu", "cuda" or "mps".
     parent : str
         Name or file of a model to start from; empty to start from random weights.
+    teacher : str
+        Name or file of a model that labels the classes that nobody labelled on a frame; empty to learn
+        from what was labelled only.
     description : str
         For the model's card.
     """
@@ -116,6 +119,7 @@ class TrainConfig:
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     device: str = "auto"
     parent: str = ""
+    teacher: str = ""
     description: str = ""
 
 
@@ -147,7 +151,7 @@ def load_config(path: Path) -> TrainConfig:
             **content,
             "output": folder / content.get("output", f"runs/{content['name']}"),
             "data": data,
-            "parent": _beside(folder, content.get("parent", "")),
+            **{key: _beside(folder, content.get(key, "")) for key in ("parent", "teacher")},
             "optimiser": _read(OptimiserConfig, content.get("optimiser", {}), f"[optimiser] of {path}"),
             "augmentation": _read(Augmentation, content.get("augmentation", {}), f"[augmentation] of {path}"),
             "preprocessing": _read(
@@ -158,9 +162,9 @@ def load_config(path: Path) -> TrainConfig:
     )
 
 
-def _beside(folder: Path, parent: str) -> str:
-    """Give the path of a parent model that lies where the configuration says, else its name."""
-    return str(folder / parent) if parent and (folder / parent).is_file() else parent
+def _beside(folder: Path, model: str) -> str:
+    """Give the path of a model that lies where the configuration says, else its name."""
+    return str(folder / model) if model and (folder / model).is_file() else model
 
 
 def _read(cls: type[T], values: Mapping[str, Any], where: str) -> T:

@@ -14,6 +14,9 @@ from torch import Generator, Tensor
 from napari_cardioseg.domain import ConfigError, LabelledFrame, LabelScheme, Preprocessing
 from napari_cardioseg.predict.preprocess import normalise
 
+IGNORED = 255
+"""Label of pixels that teach nothing."""
+
 
 @dataclass(frozen=True)
 class TrainingFrames:
@@ -24,7 +27,7 @@ class TrainingFrames:
     images : (n, y, x) float32 tensor
         Normalised; frames smaller than the largest are extended at their lower and right borders.
     labels : (n, y, x) uint8 tensor
-        Output channel of each pixel.
+        Output channel of each pixel, or `IGNORED`.
     known : (n, classes) bool tensor
         Which channels were annotated.
     centres : (n, 2) float32 tensor

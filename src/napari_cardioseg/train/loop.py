@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,9 +31,10 @@ from napari_cardioseg.quantify.overlap import dice
 from napari_cardioseg.store.models import SUFFIX, ModelFile, read_model, write_model
 from napari_cardioseg.train.augment import augment
 from napari_cardioseg.train.config import TrainConfig
-from napari_cardioseg.train.data import TrainingFrames, fingerprint, prepare_frames
+from napari_cardioseg.train.data import IGNORED, TrainingFrames, fingerprint, prepare_frames
 from napari_cardioseg.train.losses import segmentation_loss
 from napari_cardioseg.train.split import split_patients
+from napari_cardioseg.train.teacher import fill_in_labels
 
 CHECKPOINT = "checkpoint.pt"
 LOG = "log.jsonl"
@@ -139,7 +140,10 @@ def train(
         chosen, scheme, config.preprocessing, fully_labelled_share=config.data.fully_labelled_share
     )
     device = choose_device(config.device)
-    state = _start(config, len(scheme) + 1, device)
+    description = {**config.network, "classes": len(scheme) + 1}
+    if config.teacher:
+        data = yield from fill_in_labels(data, _ready(config.teacher, description), device)
+    state = _start(config, description, device)
     config.output.mkdir(parents=True, exist_ok=True)
     checkpoint = config.output / CHECKPOINT
     if resume and checkpoint.is_file():
@@ -169,14 +173,11 @@ def learning_rate(step: int, steps: int, warm_up: int, highest: float) -> float:
     return highest * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(steps - warm_up, 1)))
 
 
-def _start(config: TrainConfig, classes: int, device: torch.device) -> _State:
+def _start(config: TrainConfig, description: Mapping[str, Any], device: torch.device) -> _State:
     torch.manual_seed(config.optimiser.seed)
-    description = {**config.network, "classes": classes}
     network, average = build_network(description), build_network(description)
     if config.parent:
-        parent = read_model(config.parent)
-        ready = Model.build(replace(parent.card, network=description), parent.weights)
-        network.load_state_dict(ready.network.state_dict())
+        network.load_state_dict(_ready(config.parent, description).state_dict())
     average.load_state_dict(network.state_dict())
     for module in (network, average):
         module.to(device)
@@ -196,6 +197,12 @@ def _start(config: TrainConfig, classes: int, device: torch.device) -> _State:
     return _State(network, average, optimiser, torch.Generator().manual_seed(config.optimiser.seed))
 
 
+def _ready(name_or_path: str, description: Mapping[str, Any]) -> SegmentationNetwork:
+    """Read a model whose weights fit the network that is described."""
+    model_file = read_model(name_or_path)
+    return Model.build(replace(model_file.card, network=description), model_file.weights).network
+
+
 def _steps(state: _State, data: TrainingFrames, config: TrainConfig, device: torch.device) -> Iterator[float]:
     """Train to the configured step; yields the loss after each."""
     how = config.optimiser
@@ -213,6 +220,7 @@ def _steps(state: _State, data: TrainingFrames, config: TrainConfig, device: tor
             config.augmentation,
             state.rng,
         )
+        target = torch.where(target == IGNORED, -1, target)
         images = images.to(device).contiguous(memory_format=torch.channels_last)
         with mixed_precision(device):
             logits = state.network(images)
@@ -311,6 +319,7 @@ def _card(
             "patients": training,
             "frames": len(chosen),
             "data_sha256": fingerprint(chosen),
+            "teacher": Path(config.teacher).stem,
             "validation_patients": validation,
             "optimiser": asdict(config.optimiser),
             "augmentation": asdict(config.augmentation),
