@@ -15,6 +15,9 @@ METADATA_KEY = "napari-cardioseg"
 """Key of a layer's metadata under which the cine travels, so that the dock can adopt the layer."""
 
 
+MASK_OPACITY = 0.45
+
+
 def cine_layer(cine: Cine) -> LayerData:
     """Give a cine as an image layer, in the window that the scanner asked for."""
     low, high = cine.display_range()
@@ -36,7 +39,7 @@ def labels_layer(cine: Cine, segmentation: Segmentation) -> LayerData:
         "name": "masks",
         "colormap": colours(scheme),
         "features": structures(scheme),
-        "opacity": 0.45,
+        "opacity": MASK_OPACITY,
         **_grid(cine),
         "metadata": {METADATA_KEY: {"cine": cine, "segmentation": segmentation}},
     }

@@ -45,20 +45,13 @@ def _save_now(session: Session, parent: QWidget) -> bool:
     path = ask_label_file(session, parent)
     if not path:
         return False
-    loop = QEventLoop()
-
-    def on_ended(_succeeded: bool) -> None:
-        loop.quit()
-
     if session.jobs.is_busy:
         session.tell("Something is under way; wait for it or cancel it, then save.", "warning")
         return False
-    session.jobs.ended.connect(on_ended)
-    try:
-        if save_labels(session, path):
-            loop.exec()
-    finally:
-        session.jobs.ended.disconnect(on_ended)
+    loop = QEventLoop()
+    session.jobs.when_ended(lambda _succeeded: loop.quit())
+    if save_labels(session, path):
+        loop.exec()
     return not session.has_unsaved_changes
 
 

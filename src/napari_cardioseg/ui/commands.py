@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from napari.layers import Labels
+
 from napari_cardioseg.domain import SliceState
+from napari_cardioseg.plugin.layer_data import MASK_OPACITY
 
 if TYPE_CHECKING:
     from napari_cardioseg.ui.session import Session
@@ -80,6 +83,7 @@ def choose_class(session: Session, index: int) -> None:
     if labels is not None and link is not None and index < len(link.scheme):
         labels.selected_label = link.scheme.values[index]
         session.viewer.layers.selection.active = labels
+        _reveal(labels)
         if labels.mode not in ("paint", "fill", "polygon"):
             labels.mode = "paint"
 
@@ -104,7 +108,7 @@ def choose_tool(session: Session, mode: str) -> None:
     labels = session.labels
     if labels is not None:
         session.viewer.layers.selection.active = labels
-        labels.visible = True
+        _reveal(labels)
         labels.mode = mode
 
 
@@ -130,7 +134,13 @@ def toggle_outlines(session: Session) -> None:
     """Show the masks filled, or only their outlines."""
     if session.labels is not None:
         session.labels.contour = 0 if session.labels.contour else 1
-        session.labels.visible = True
+        session.labels.opacity = 1.0 if session.labels.contour else MASK_OPACITY
+        _reveal(session.labels)
+
+
+def _reveal(labels: Labels) -> None:
+    if not labels.visible:  # napari would put the brush away if a visible layer were made visible
+        labels.visible = True
 
 
 def toggle_play(session: Session) -> None:

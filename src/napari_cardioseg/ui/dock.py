@@ -95,6 +95,11 @@ class CardioSegDock(_Dock):
         self._scroll.setWidget(inside)
         watch(self, self.session.opened, self._on_opened)
 
+    def fold(self, title: str, *, shut: bool = True) -> None:
+        """Fold away the section called `title`, or open it."""
+        section = self._sections[title]
+        section.collapse(animate=False) if shut else section.expand(animate=False)
+
     def _on_opened(self) -> None:
         """Name the cine; where not everything fits into the window, fold away what has done its work."""
         cine, data = self.session.cine, self._sections["Data"]

@@ -100,6 +100,15 @@ class JobRunner:
             self._cancelled = True
             self._worker.quit()
 
+    def when_ended(self, slot: Callable[[bool], None]) -> None:
+        """Call `slot` once, when the job under way has ended; it may start another one."""
+
+        def once(succeeded: bool) -> None:
+            self.ended.disconnect(once)
+            slot(succeeded)
+
+        self.ended.connect(once)
+
     def _on_yielded(self, progress: Progress) -> None:
         if self._cancelled:
             return

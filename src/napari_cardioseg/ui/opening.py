@@ -39,9 +39,7 @@ def open_path(session: Session, path: str | Path, *, load_first: bool = False) -
         no cine is open.
     """
     path = Path(path).expanduser()
-    if is_nifti(path) and _is_saved_labels(path):
-        return reopen(session, path)
-    job = _scan_and_load(path, load_first, allowed=session.cine is None or load_first)
+    job = _open(path, load_first, session.cine)
 
     def show(found: Found) -> None:
         _show(session, found)
@@ -87,16 +85,15 @@ def reopen(
             _show(session, found)
 
     def go_on(_succeeded: bool) -> None:
-        session.jobs.ended.disconnect(go_on)
         if moved_to and moved_to[0]:
             reopen(session, path, moved_to[0])
 
     moved_to: list[str] = []
-    title = f"Reopening {Path(path).name}"
-    started = session.jobs.start(_reopen(Path(path), source, session.cine), title=title, on_result=show)
-    if started:
-        session.jobs.ended.connect(go_on)
-    return started
+    if session.jobs.is_busy:
+        return False
+    session.jobs.when_ended(go_on)
+    job = _reopen(Path(path), source, session.cine)
+    return session.jobs.start(job, title=f"Reopening {Path(path).name}", on_result=show)
 
 
 def is_nifti(path: str | Path) -> bool:
@@ -113,16 +110,21 @@ def _is_saved_labels(path: Path) -> bool:
         return False  # an image then, of which the scan will tell more
 
 
-def _scan_and_load(path: Path, load_first: bool, allowed: bool) -> Job[Found]:
+def _open(path: Path, load_first: bool, open_cine: Cine | None) -> Job[Found]:
     from napari_cardioseg.io import load_cine, scan
 
+    if is_nifti(path):
+        yield Progress(0, 0, f"Reading {path.name}")
+        if _is_saved_labels(path):
+            return (yield from _reopen(path, None, open_cine))
     found = yield from scan(path)
     if not found.series:
         return Found(found, problem="" if found.problems else f"{path} holds no images that can be opened.")
     usable = [one for one in found.series if not one.problem]
     cines = [one for one in usable if one.is_short_axis_cine]
     first = (cines or (usable if load_first else []))[:1]
-    if not allowed or not first or (len(cines) > 1 and not load_first):
+    clear = open_cine is None and len(cines) == 1
+    if not first or not (clear or load_first):
         return Found(found)
     try:
         cine = yield from load_cine(first[0])

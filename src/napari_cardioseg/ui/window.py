@@ -8,6 +8,7 @@ import napari
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication, QMainWindow
 
+from napari_cardioseg.domain import Cine, Job, Progress
 from napari_cardioseg.ui import opening
 from napari_cardioseg.ui.dock import DOCK_WIDTH, CardioSegDock
 from napari_cardioseg.ui.segmenting import Request, segment
@@ -51,15 +52,23 @@ def open_window() -> tuple[napari.Viewer, CardioSegDock]:
 
 
 def show_demo(session: Session) -> None:
-    """Show the phantom, segment it with the shipped model and play its beat."""
-    from napari_cardioseg.io.phantom import make_phantom
+    """Simulate the beating heart, segment it with the shipped model and play its beat."""
     from napari_cardioseg.store.models import DEFAULT_MODEL
 
-    def on_ended(succeeded: bool) -> None:
-        session.jobs.ended.disconnect(on_ended)
-        if succeeded and session.cine is not None:
+    def then_segment(succeeded: bool) -> None:
+        if succeeded and segment(session, Request(DEFAULT_MODEL)):
+            session.jobs.when_ended(then_play)
+
+    def then_play(succeeded: bool) -> None:
+        if succeeded and not session.player.is_playing:
             session.player.toggle()
 
-    session.show(make_phantom().cine)
-    session.jobs.ended.connect(on_ended)
-    segment(session, Request(DEFAULT_MODEL))
+    session.jobs.when_ended(then_segment)
+    session.jobs.start(_simulate(), title="Simulating a beating heart", on_result=session.show)
+
+
+def _simulate() -> Job[Cine]:
+    yield Progress(0, 0, "Simulating a beating heart")
+    from napari_cardioseg.io.phantom import make_phantom
+
+    return make_phantom().cine
