@@ -8,7 +8,7 @@ from napari_cardioseg.train.data import IGNORED, fingerprint, prepare_frames
 from napari_cardioseg.train.split import split_patients
 from napari_cardioseg.train.teacher import fill_in_labels
 
-NOTHING = Augmentation(0, 1, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0)
+NOTHING = Augmentation(0, 1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0)
 
 
 @pytest.fixture
@@ -50,7 +50,9 @@ def test_frames_of_other_sizes_share_a_batch(make_frames):
 
 def test_without_changes_a_crop_is_cut_around_the_heart(data):
     size = 33
-    images, labels = augment(data.images, data.labels, data.centres.round(), size, NOTHING, rng())
+    images, labels = augment(
+        data.images, data.labels, data.centres.round(), size, NOTHING, Preprocessing(), rng()
+    )
     for i, (y, x) in enumerate(data.centres.round().int().tolist()):
         rows, columns = slice(y - 16, y + 17), slice(x - 16, x + 17)
         assert torch.equal(labels[i], data.labels[i, rows, columns].long())
@@ -58,26 +60,26 @@ def test_without_changes_a_crop_is_cut_around_the_heart(data):
 
 
 def test_a_seed_decides_everything(data):
-    first = augment(data.images, data.labels, data.centres, 48, Augmentation(), rng(1))
-    again = augment(data.images, data.labels, data.centres, 48, Augmentation(), rng(1))
-    other = augment(data.images, data.labels, data.centres, 48, Augmentation(), rng(2))
+    first = augment(data.images, data.labels, data.centres, 48, Augmentation(), Preprocessing(), rng(1))
+    again = augment(data.images, data.labels, data.centres, 48, Augmentation(), Preprocessing(), rng(1))
+    other = augment(data.images, data.labels, data.centres, 48, Augmentation(), Preprocessing(), rng(2))
     assert torch.equal(first[0], again[0])
     assert torch.equal(first[1], again[1])
     assert not torch.equal(first[0], other[0])
 
 
 def test_image_and_labels_move_together(data):
-    pose = Augmentation(40, 1.3, 1.2, 5, 0, 1, 1, 0, 0, 0, 0, 0)
-    images, labels = augment(data.images, data.labels, data.centres, 64, pose, rng(3))
+    pose = Augmentation(40, 1.3, 1.2, 5, 0, 1, 0, 1, 0, 0, 0, 0, 0)
+    images, labels = augment(data.images, data.labels, data.centres, 64, pose, Preprocessing(), rng(3))
     cavity = images[:, 0][labels == 1]
     outside = images[:, 0][labels == 0]
     assert cavity.mean() > outside.mean() + 2  # the bright disc is still under its label
 
 
 def test_scaling_changes_areas_as_much_as_asked(data):
-    bigger = Augmentation(0, 1.5, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0)
-    _, plain = augment(data.images, data.labels, data.centres, 128, NOTHING, rng())
-    _, scaled = augment(data.images, data.labels, data.centres, 128, bigger, rng(5))
+    bigger = Augmentation(0, 1.5, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0)
+    _, plain = augment(data.images, data.labels, data.centres, 128, NOTHING, Preprocessing(), rng())
+    _, scaled = augment(data.images, data.labels, data.centres, 128, bigger, Preprocessing(), rng(5))
     ratio = (scaled == 1).sum((1, 2)) / (plain == 1).sum((1, 2))
     assert (ratio < 1.5**2 * 1.1).all()
     assert (ratio > 1.5**-2 / 1.1).all()
@@ -101,7 +103,7 @@ def test_a_teacher_fills_in_what_nobody_labelled_and_nothing_else(make_frames):
         def forward(self, images):
             return answer.log().expand(len(images), 3, 64, 64)
 
-    filled = drain(fill_in_labels(data, Teacher(), torch.device("cpu")))
+    filled = drain(fill_in_labels(data, Teacher(), Preprocessing(), torch.device("cpu")))
     assert filled.known.all()
     assert torch.equal(filled.draw, data.draw)
     for before, after, known in zip(data.labels, filled.labels, data.known, strict=True):

@@ -12,6 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
+from napari_cardioseg.domain import Preprocessing
+from napari_cardioseg.predict.preprocess import normalise
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -32,6 +35,9 @@ class Augmentation:
         also learns what is not heart.
     turn : float
         Share of frames also mirrored and turned by a random multiple of 90 degrees.
+    local : float
+        Share of crops normalised by their own intensities, as prediction does around the heart, instead
+        of by the whole frame's.
     gamma : float
         Largest exponent applied to the intensities (and its inverse the smallest).
     contrast, brightness : float
@@ -45,12 +51,13 @@ class Augmentation:
     """
 
     rotation: float = 30.0
-    scale: float = 1.3
+    scale: float = 1.4
     stretch: float = 1.1
     shift: float = 40.0
     anywhere: float = 0.15
     turn: float = 0.3
-    gamma: float = 1.6
+    local: float = 0.5
+    gamma: float = 2.0
     contrast: float = 0.25
     brightness: float = 0.25
     bias: float = 0.3
@@ -59,7 +66,13 @@ class Augmentation:
 
 
 def augment(
-    images: Tensor, labels: Tensor, centres: Tensor, size: int, how: Augmentation, rng: Generator
+    images: Tensor,
+    labels: Tensor,
+    centres: Tensor,
+    size: int,
+    how: Augmentation,
+    preprocessing: Preprocessing,
+    rng: Generator,
 ) -> tuple[Tensor, Tensor]:
     """Cut a randomly changed crop from each frame.
 
@@ -75,6 +88,8 @@ def augment(
         Side of the square crop in pixels.
     how : Augmentation
         Ranges of the changes.
+    preprocessing : Preprocessing
+        How the frames were normalised.
     rng : torch.Generator
         Source of all randomness.
 
@@ -96,6 +111,9 @@ def augment(
     truth = F.grid_sample(
         labels[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False
     )
+    # What prediction sees near the heart is normalised by the region around it, not by the whole frame.
+    local = torch.rand(len(crop), generator=rng) < how.local
+    crop[local, 0] = torch.from_numpy(normalise(crop[local, 0].numpy(), preprocessing))
     return _random_appearance(crop, how, rng), truth[:, 0].round().long()
 
 
@@ -132,7 +150,7 @@ def _random_appearance(images: Tensor, how: Augmentation, rng: Generator) -> Ten
     field = F.interpolate(field, size=images.shape[-2:], mode="bicubic", align_corners=True)
     exponent = _uniform(n, -math.log(how.gamma), math.log(how.gamma), rng).exp()[:, None, None, None]
     signal = ((images - low) / span).clamp(min=0).pow(exponent) * field.exp()
-    # Frames were normalised as wholes, as they will be in use: keep the crop's own mean and deviation.
+    # Whatever the image was normalised by, it keeps its mean and deviation.
     mean, deviation = _moments(images)
     new_mean, new_deviation = _moments(signal)
     changed = (signal - new_mean) / new_deviation.clamp(min=1e-3) * deviation + mean

@@ -22,16 +22,17 @@ from napari_cardioseg.domain import (
     LabelScheme,
     ModelCard,
     Progress,
+    drain,
 )
 from napari_cardioseg.models import SegmentationNetwork, build_network
 from napari_cardioseg.predict.device import choose_device, mixed_precision
-from napari_cardioseg.predict.infer import batches, probabilities
+from napari_cardioseg.predict.frames import PredictOptions
 from napari_cardioseg.predict.model import Model
-from napari_cardioseg.quantify.overlap import dice
 from napari_cardioseg.store.models import SUFFIX, ModelFile, read_model, write_model
 from napari_cardioseg.train.augment import augment
 from napari_cardioseg.train.config import TrainConfig
 from napari_cardioseg.train.data import IGNORED, TrainingFrames, fingerprint, prepare_frames
+from napari_cardioseg.train.evaluate import evaluate_frames
 from napari_cardioseg.train.losses import segmentation_loss
 from napari_cardioseg.train.split import split_patients
 from napari_cardioseg.train.teacher import fill_in_labels
@@ -142,7 +143,9 @@ def train(
     device = choose_device(config.device)
     description = {**config.network, "classes": len(scheme) + 1}
     if config.teacher:
-        data = yield from fill_in_labels(data, _ready(config.teacher, description), device)
+        data = yield from fill_in_labels(
+            data, _ready(config.teacher, description), config.preprocessing, device
+        )
     state = _start(config, description, device)
     config.output.mkdir(parents=True, exist_ok=True)
     checkpoint = config.output / CHECKPOINT
@@ -153,7 +156,7 @@ def train(
         for loss in _steps(state, data, config, device):
             yield Progress(state.step, settings.steps, f"Training, loss {loss:.3f}")
             if state.step % settings.validate_every == 0 or state.step == settings.steps:
-                _check(state, loss, held_out, scheme, config, device)
+                _check(state, loss, held_out, scheme, config)
                 state.save(checkpoint)
                 _log(config.output / LOG, state.history[-1])
     except GeneratorExit:
@@ -218,6 +221,7 @@ def _steps(state: _State, data: TrainingFrames, config: TrainConfig, device: tor
             data.centres[drawn],
             how.crop,
             config.augmentation,
+            config.preprocessing,
             state.rng,
         )
         target = torch.where(target == IGNORED, -1, target)
@@ -250,42 +254,19 @@ def _check(
     held_out: Sequence[LabelledFrame],
     scheme: LabelScheme,
     config: TrainConfig,
-    device: torch.device,
 ) -> None:
     """Validate the averaged network and keep it if it is the best so far."""
     record: dict[str, Any] = {"step": state.step, "loss": loss}
     if held_out:
-        record["dice"] = _validate(state.average, held_out, scheme, config, device)
+        card = ModelCard(config.name, config.network, scheme, config.preprocessing)
+        options = PredictOptions(config.device, tta=False)
+        found = drain(evaluate_frames(held_out, Model(state.average, card), options))["classes"]
+        record["dice"] = {key: scores["dice_slice_mean"] for key, scores in found.items()}
+        record["failures"] = {key: scores["failures"] for key, scores in found.items()}
         score = float(np.mean(list(record["dice"].values())))
         if score > state.best:
             state.best, state.best_weights = score, _copy(state.average)
     state.history.append(record)
-
-
-def _validate(
-    network: SegmentationNetwork,
-    held_out: Sequence[LabelledFrame],
-    scheme: LabelScheme,
-    config: TrainConfig,
-    device: torch.device,
-) -> dict[str, float]:
-    """Mean Dice by frame of each class on whole frames, without any clean-up."""
-    data = prepare_frames(held_out, scheme, config.preprocessing, fully_labelled_share=0.5)
-    found = torch.cat(
-        [
-            probabilities(network, data.images[b].to(device)).argmax(dim=1).cpu()
-            for b in batches(len(held_out), 16)
-        ]
-    ).numpy()
-    labels, known = data.labels.numpy(), data.known.numpy()
-    result = {}
-    for channel, c in enumerate(scheme, start=1):
-        scores = [
-            dice(found[i] == channel, labels[i] == channel) for i in range(len(held_out)) if known[i, channel]
-        ]
-        if scores:
-            result[c.key] = float(np.mean(scores))
-    return result
 
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:

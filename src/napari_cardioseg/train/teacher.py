@@ -12,17 +12,18 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from napari_cardioseg.domain import Job, Progress
+from napari_cardioseg.domain import Job, Preprocessing, Progress
 from napari_cardioseg.models import SegmentationNetwork
-from napari_cardioseg.predict.infer import batches, probabilities
+from napari_cardioseg.predict.infer import probabilities
+from napari_cardioseg.predict.preprocess import normalise
+from napari_cardioseg.predict.region import SIDE
 from napari_cardioseg.train.data import IGNORED, TrainingFrames
 
 _SURE = 0.7  # a guess between 1 - this and this is no lesson
-_BATCH = 8
 
 
 def fill_in_labels(
-    data: TrainingFrames, teacher: SegmentationNetwork, device: torch.device
+    data: TrainingFrames, teacher: SegmentationNetwork, preprocessing: Preprocessing, device: torch.device
 ) -> Job[TrainingFrames]:
     """Label the unknown classes of each frame as the teacher sees them, and leave out where it is unsure.
 
@@ -35,6 +36,8 @@ def fill_in_labels(
         With classes unknown on some frames; how often each is drawn stays as it is.
     teacher : SegmentationNetwork
         In evaluation mode, of the same classes.
+    preprocessing : Preprocessing
+        How images are normalised.
     device : torch.device
         Where to compute.
 
@@ -46,12 +49,23 @@ def fill_in_labels(
     partial = (~data.known).any(dim=1).nonzero()[:, 0]
     labels = data.labels.clone()
     teacher = teacher.to(device)
-    for part in batches(len(partial), _BATCH):
-        index = partial[part]
-        p = probabilities(teacher, data.images[index].to(device)).cpu()
-        labels[index] = _filled(labels[index], p, data.known[index])
-        yield Progress(part.stop, len(partial), "Filling in labels")
+    for done, i in enumerate(partial.tolist(), start=1):
+        box = _around(data.centres[i], data.images.shape[1:])
+        image = normalise(data.images[i][box][None].numpy(), preprocessing)
+        p = probabilities(teacher, torch.from_numpy(image).to(device)).cpu()
+        labels[i][box] = _filled(labels[i][box][None], p, data.known[i][None])[0]
+        yield Progress(done, len(partial), "Filling in labels")
     return replace(data, labels=labels, known=torch.ones_like(data.known))
+
+
+def _around(centre: Tensor, shape: torch.Size) -> tuple[slice, slice]:
+    """Give the square of pixels about the heart, inside the frame; there is no heart elsewhere."""
+    spans = []
+    for place, length in zip(centre.tolist(), shape, strict=True):
+        size = min(SIDE, length)
+        start = min(max(round(place - size / 2), 0), length - size)
+        spans.append(slice(start, start + size))
+    return spans[0], spans[1]
 
 
 def _filled(labels: Tensor, p: Tensor, known: Tensor) -> Tensor:
