@@ -101,7 +101,7 @@ def test_cancelling_runs_the_cleaning_up_and_uses_no_result(
     runner.start(endless(), title="for ever", on_result=heard.result)
     qtbot.waitUntil(lambda: heard.progressed.called)
     runner.cancel()
-    assert runner.is_cancelling
+    assert runner.was_cancelled
     wait(qtbot, heard)
     assert cleaned
     heard.result.assert_not_called()

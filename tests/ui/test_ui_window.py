@@ -6,22 +6,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import napari
 import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QMessageBox, QTableWidget, QToolButton
+from qtpy.QtWidgets import QMessageBox, QScrollArea, QTableWidget, QToolButton
 
-from napari_cardioseg.domain import ModelCard, SliceState
+from napari_cardioseg.domain import Job, Progress, SliceState
 from napari_cardioseg.io.phantom import Phantom, make_phantom
 from napari_cardioseg.io.phantom_dicom import write_phantom_dicom
-from napari_cardioseg.ui import opening, saving
+from napari_cardioseg.store.models import DEFAULT_MODEL
+from napari_cardioseg.ui import launch, opening, saving
 from napari_cardioseg.ui.asking import WindowGuard
 from napari_cardioseg.ui.dock import CardioSegDock, CorrectDock
 from napari_cardioseg.ui.help_overlay import HelpOverlay
+from napari_cardioseg.ui.segment_panel import SegmentPanel
 from napari_cardioseg.ui.segmenting import Request, Scope, segment
 from napari_cardioseg.ui.session import Session, session_of
+from napari_cardioseg.ui.window import show_demo
 
 pytestmark = pytest.mark.gui
 
@@ -219,9 +223,10 @@ def test_the_help_comes_and_goes(phantom: Phantom, open_dock: OpenDock) -> None:
     dock = open_dock()
     dock.session.show(phantom.cine)
     centre = dock.window().centralWidget()
-    for shown in (1, 0):
-        QTest.keyClick(canvas(dock.session), Qt.Key.Key_H)
-        assert len(centre.findChildren(HelpOverlay)) == shown
+    QTest.keyClick(canvas(dock.session), Qt.Key.Key_H)
+    assert len(centre.findChildren(HelpOverlay)) == 1
+    QTest.keyClick(dock.findChildren(QScrollArea)[0], Qt.Key.Key_H)  # keys work from the dock, too
+    assert not centre.findChildren(HelpOverlay)
 
 
 def test_closing_the_window_asks_about_unsaved_masks(
@@ -245,10 +250,48 @@ def test_closing_the_window_asks_about_unsaved_masks(
     assert len(asked) == 1
 
 
-def test_unet_card_is_what_the_panel_offers_first(open_dock: OpenDock) -> None:
-    from napari_cardioseg.store.models import DEFAULT_MODEL, list_models
-    from napari_cardioseg.ui.segment_panel import SegmentPanel
-
+def test_the_shipped_model_is_what_the_panel_offers_first(open_dock: OpenDock) -> None:
     panel = open_dock().findChildren(SegmentPanel)[0]
-    assert panel.request.model == DEFAULT_MODEL
-    assert isinstance(list_models()[0].card, ModelCard)
+    assert panel.request == Request(DEFAULT_MODEL)
+
+
+def test_the_program_opens_a_study_and_ends_its_jobs_with_the_window(
+    folder: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, finish: Finish
+) -> None:
+    cleaned: list[bool] = []
+
+    def endless() -> Job[None]:
+        try:
+            while True:
+                yield Progress(0, 0)
+        finally:
+            cleaned.append(True)
+
+    def use_window() -> None:
+        viewer = napari.current_viewer()
+        assert viewer is not None
+        session = session_of(viewer)
+        finish(session)
+        assert session.cine is not None
+        session.jobs.start(endless(), title="for ever", on_result=print)
+        viewer.close()
+        finish(session)
+
+    monkeypatch.setattr(napari, "run", use_window)
+    launch(folder)
+    assert cleaned
+
+
+def test_the_demo_is_segmented_and_beats(
+    phantom: Phantom, open_dock: OpenDock, monkeypatch: pytest.MonkeyPatch, qtbot: QtBot
+) -> None:
+    session = open_dock().session
+    monkeypatch.setattr("napari_cardioseg.io.phantom.make_phantom", lambda: phantom)
+    show_demo(session)
+    qtbot.waitUntil(lambda: session.player.is_playing, timeout=180_000)
+    assert session.link is not None
+    assert (session.link.states == SliceState.PREDICTED).all()
+    session.navigator.go_to((0, 3))
+    qtbot.waitUntil(lambda: session.navigator.position not in (None, (0, 3)))
+    drag(session, (10, 10), (10, 20))
+    assert not session.player.is_playing

@@ -56,9 +56,13 @@ def most_uncertain(session: Session) -> None:
 
 def toggle_accepted(session: Session) -> None:
     """Accept the slice on display, or take that back."""
-    link, at = session.link, session.navigator.position
-    if link is not None and at is not None:
+    cine, link, at = session.cine, session.link, session.navigator.position
+    if cine is None or link is None or at is None:
+        return
+    if cine.present[at]:
         link.toggle_accepted(at)
+    else:
+        session.tell("The source has no image here, so that there is nothing to accept.")
 
 
 def release(session: Session) -> None:

@@ -167,7 +167,8 @@ class CorrectPanel(QWidget):
     def _on_marked(self) -> None:
         link, at = self._session.link, self._session.navigator.position
         self._state.setText(commands.describe_slice(self._session))
-        if link is None:
+        cine = self._session.cine
+        if link is None or cine is None:
             self._counts.clear()
             return
         accepted = at is not None and link.states[at] == SliceState.ACCEPTED
@@ -175,9 +176,10 @@ class CorrectPanel(QWidget):
         self._accept.setText(f"{words}  {key_of(commands.toggle_accepted)}")
         self._accept.setEnabled(at is not None)
         self._release.setEnabled(at is not None and SliceState(int(link.states[at])).is_users)
+        n_images = int(np.count_nonzero(cine.present))
         counts = {state: int(np.count_nonzero(link.states == state)) for state in SliceState}
         self._counts.setText(
-            f"{counts[SliceState.ACCEPTED]} of {link.states.size} slices accepted, "
+            f"{counts[SliceState.ACCEPTED]} of {n_images} slices accepted, "
             f"{counts[SliceState.EDITED]} edited, {counts[SliceState.PREDICTED]} predicted"
         )
 

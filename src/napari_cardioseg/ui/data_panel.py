@@ -48,7 +48,7 @@ class DataPanel(QWidget):
         self._table.itemDoubleClicked.connect(self._on_open)
         self._open = button("Open series", self._on_open, "Load the chosen series into the viewer")
         self._order = QComboBox()
-        self._order.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+        self._order.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self._order.setToolTip("The DICOM tag that puts the images of a slice in order of time")
         self._order.activated.connect(self._on_order)
         self._order_label = QLabel("Phases ordered by")

@@ -56,8 +56,12 @@ class _Dock(QWidget):
         column.addWidget(JobBar(self.session))
         watch(self, self.session.help_wanted, self._on_help)
         watch(self, self.session.marked, self._on_marked)
+        watch(self, self.session.jobs.started, self._guard)
 
     def _on_marked(self) -> None:
+        self._guard()
+
+    def _guard(self) -> None:
         # Not sooner: while napari builds its dock, this is not a part of the window yet.
         WindowGuard.watch_over(self.session, self.window())
 

@@ -66,9 +66,8 @@ class JobBar(QWidget):
         self._left.setText("" if seconds is None else f"{_duration(seconds)} left")
 
     def _on_ended(self, succeeded: bool) -> None:
-        was_cancelled = not succeeded and not self._cancel.isEnabled()
         self._running.hide()
-        if was_cancelled:
+        if not succeeded and self._session.jobs.was_cancelled:
             self._on_told(f"{self._session.jobs.title}: cancelled.", "info")
 
     def _on_cancel(self) -> None:

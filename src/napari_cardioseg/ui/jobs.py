@@ -54,9 +54,9 @@ class JobRunner:
         return self._worker is not None
 
     @property
-    def is_cancelling(self) -> bool:
-        """Whether the job under way has been asked to stop."""
-        return self._cancelled and self.is_busy
+    def was_cancelled(self) -> bool:
+        """Whether the last job was asked to stop."""
+        return self._cancelled
 
     def start(self, job: Job[T], *, title: str, on_result: Callable[[T], None]) -> bool:
         """Run `job` in the background and hand its result to `on_result`; False if one is under way."""

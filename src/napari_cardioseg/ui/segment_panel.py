@@ -67,7 +67,7 @@ class SegmentPanel(QWidget):
         for scope, name in _SCOPE_NAMES.items():
             self._scope.addItem(name, scope)
         for combo in (self._model, self._scope, self._device):
-            combo.setFocusPolicy(Qt.FocusPolicy.ClickFocus)
+            combo.setFocusPolicy(Qt.FocusPolicy.NoFocus)
             combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             combo.setMinimumContentsLength(8)
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

@@ -11,6 +11,7 @@ from napari.layers import Image, Labels, Layer
 from psygnal import Signal
 
 from napari_cardioseg.domain import Cine, LabelScheme, Segmentation
+from napari_cardioseg.plugin.layer_data import cine_layer
 from napari_cardioseg.ui.cine_layers import (
     carried_cine,
     carried_segmentation,
@@ -191,6 +192,7 @@ class Session:
         cine = carried_cine(layer)
         if cine is not None and isinstance(layer, Image):
             self.close_cine()
+            layer.name = cine_layer(cine)[1]["name"]  # without the number it got beside the old one
             self._begin(layer, cine)
         elif self.cine is not None and self.image is not None and isinstance(layer, Labels):
             segmentation = carried_segmentation(layer, self.cine)
@@ -199,6 +201,7 @@ class Session:
                 self._forget()
                 if empty is not None:
                     self.viewer.layers.remove(empty)
+                    layer.name = empty.name
                 self._begin(image, cine, segmentation, labels=layer)
 
     def _on_mouse_press(self, layer: Labels, _event: object) -> None:
