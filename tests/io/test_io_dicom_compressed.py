@@ -105,6 +105,23 @@ def test_damaged_stream_is_a_hole(tmp_path: Path) -> None:
     assert_in_place(cine)
 
 
+@pytest.mark.parametrize("name", ["JPEG Lossless", "JPEG-LS"])
+def test_damaged_jpeg_header_is_a_hole_and_does_not_end_the_process(tmp_path: Path, name: str) -> None:
+    write_cine(tmp_path)
+    for file in tmp_path.iterdir():
+        with_gdcm(LOSSLESS[name])(file)
+    spoilt = tmp_path / "IM1_2"
+    stream = spoilt.read_bytes()
+    start = stream.index(b"\xff\xd8\xff")
+    for place, value in ((6, 130), (8, 99), (15, 245)):
+        damaged = bytearray(stream)
+        damaged[start + place] = value
+        spoilt.write_bytes(damaged)
+        cine = load(tmp_path)
+        assert np.argwhere(~cine.present).tolist() == [[2, 1]]
+        assert_in_place(cine)
+
+
 def test_a_syntax_without_decoder_is_named(tmp_path: Path) -> None:
     write_cine(tmp_path)
     for file in tmp_path.iterdir():

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
+import random
 import warnings
 import zipfile
 from pathlib import Path
@@ -204,6 +206,10 @@ BAD = {
     "no PixelSpacing": lambda ds: ds.__delattr__("PixelSpacing"),
     "an invalid PixelSpacing": lambda ds: setattr(ds, "PixelSpacing", [0, 0]),
     "no SeriesInstanceUID": lambda ds: ds.__delattr__("SeriesInstanceUID"),
+    "an invalid ImageOrientationPatient": lambda ds: setattr(
+        ds, "ImageOrientationPatient", [0, 0, 0, 0, 0, 0]
+    ),
+    "a damaged header": lambda ds: setattr(ds, "BitsAllocated", 17),
     "no Rows": lambda ds: ds.__delattr__("Rows"),
 }
 
@@ -357,3 +363,24 @@ def test_load_can_be_cancelled(tmp_path: Path) -> None:
     first = next(job)
     assert 0 < first.done < first.total == 15
     job.close()
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_headers_never_stop_a_scan(tmp_path: Path, seed: int) -> None:
+    write_cine(tmp_path / "whole", n_slices=2, n_phases=2)
+    originals = [path.read_bytes() for path in sorted((tmp_path / "whole").iterdir())]
+    rng = random.Random(seed)
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    for i in range(40):
+        header = bytearray(rng.choice(originals))
+        for _ in range(rng.choice((1, 5, 50))):
+            header[rng.randrange(132, len(header) - 2 * ROWS * COLUMNS)] = rng.choice(
+                (0, 255, rng.randrange(256))
+            )
+        (damaged / f"{i}").write_bytes(header)
+    result = drain(scan(tmp_path))
+    assert result.problems
+    for info in result.series:
+        with contextlib.suppress(DataError):  # nothing else may come out
+            assert drain(load_cine(info)).data.shape[2:] == info.matrix

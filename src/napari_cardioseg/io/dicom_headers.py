@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO
 
+import numpy as np
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset, FileDataset
 from pydicom.errors import InvalidDicomError
@@ -34,6 +37,13 @@ from napari_cardioseg.io.sources import Reader, Source
 
 _UNDEFINED_LENGTH = 0xFFFFFFFF
 _PIXEL_KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData", 0x7FE00010: "PixelData"}
+# What is beyond these limits is a damaged header, not a patient.
+_BITS = (1, 8, 16, 32, 64)
+_MOST_FRAMES = 20_000
+_FARTHEST_MM, _FINEST_MM, _COARSEST_MM = 1e5, 1e-3, 100.0
+_COSINE_ERROR = 0.05
+_SLOWEST_BPM, _FASTEST_BPM = 10.0, 500.0
+_LARGEST_TIME = 1e9
 _RAW_STARTS = (b"\x08\x00", b"\x02\x00")
 
 
@@ -61,29 +71,25 @@ class HeaderReader:
         BadFileError
             If the file is not DICOM, or an image that cannot be placed or shown.
         """
+        series: SeriesTags | None = None
         try:
             handle, size = self._reader.open(source)
             with handle:
                 dataset, header, file = self._parse(handle, source)
-        except UNREADABLE as error:
-            raise _unreadable(error) from error
-        if not _is_image(dataset, header, file):
-            return []
-        series = self._series_of(header)
-        if not series.uid:
-            raise BadFileError("has no SeriesInstanceUID", "export it again from the archive")
-        _check_image(header, file, series)
-        assert file is not None  # _check_image saw to it
-        try:
-            return [
-                _frame(values, file, i, series, header, size)
-                for i, values in enumerate(_per_frame(dataset, header, file))
-            ]
+            if not _is_image(dataset, header, file):
+                return []
+            tags = self._series_of(header)
+            if not tags.uid:
+                raise BadFileError("has no SeriesInstanceUID", "export it again from the archive")
+            series = tags
+            file = _with_pixels(file)
+            groups = enumerate(_per_frame(dataset, header, file))
+            return [_frame(values, file, i, series, header, size) for i, values in groups]
         except BadFileError as bad:
             bad.series = series
             raise
         except UNREADABLE as error:
-            raise BadFileError("has a damaged header", "copy it again from its source", series) from error
+            raise _unreadable(error, source, series) from error
 
     def _parse(self, handle: BinaryIO, source: Source) -> tuple[FileDataset, Values, PixelFile | None]:
         start = handle.read(132)
@@ -138,17 +144,20 @@ def _is_cut_short(element: object) -> bool:
     )
 
 
-def _unreadable(error: Exception) -> BadFileError:
+def _unreadable(error: Exception, source: Source, series: SeriesTags | None) -> BadFileError:
+    if series is not None:
+        return BadFileError("has a damaged header", "copy it again from its source", series)
     if isinstance(error, InvalidDicomError):
         return BadFileError("is not a DICOM file", "nothing to do if it is not meant to be an image")
     if isinstance(error, PermissionError):
         return BadFileError("may not be read", "change its permissions")
-    if isinstance(error, (RuntimeError, NotImplementedError)):
+    if source.member and isinstance(error, (RuntimeError, zipfile.BadZipFile, zlib.error)):
         return BadFileError(
             "cannot be taken out of its zip archive", "unpack the archive yourself and open the folder"
         )
-    reason = f"cannot be read ({error})" if str(error) else "cannot be read"
-    return BadFileError(reason, "copy it again from its source")
+    if isinstance(error, OSError):
+        return BadFileError(f"cannot be read ({error.strerror or error})", "copy it again from its source")
+    return BadFileError("is a damaged DICOM file", "copy it again from its source")
 
 
 def _is_image(dataset: FileDataset, header: Values, file: PixelFile | None) -> bool:
@@ -160,20 +169,19 @@ def _is_image(dataset: FileDataset, header: Values, file: PixelFile | None) -> b
     return "Image" in name or (file is not None and (not name or name[0].isdigit()))
 
 
-def _check_image(header: Values, file: PixelFile | None, series: SeriesTags) -> None:
+def _with_pixels(file: PixelFile | None) -> PixelFile:
     """Refuse images without pixels, with colour, or of no size."""
     if file is None:
-        raise BadFileError(
-            "has no pixel data (a header only, or cut short)", "copy it again from its source", series
-        )
+        raise BadFileError("has no pixel data (a header only, or cut short)", "copy it again from its source")
     options = file.options
     if options.get("samples_per_pixel", 1) != 1 or options["photometric_interpretation"] == "PALETTE COLOR":
-        raise BadFileError(
-            "is a colour image (a screen capture, perhaps)", "open the original grey-level series", series
-        )
-    missing = [PIXEL_OPTIONS[n] for n in ("rows", "columns", "bits_allocated") if not options.get(n)]
-    if missing:
-        raise BadFileError(f"has no {missing[0]}", "export it again from the archive", series)
+        raise BadFileError("is a colour image (a screen capture, perhaps)", "open the grey-level series")
+    for name in ("rows", "columns", "bits_allocated"):
+        if not options.get(name):
+            raise BadFileError(f"has no {PIXEL_OPTIONS[name]}", "export it again from the archive")
+    if options["bits_allocated"] not in _BITS or not 0 < options["number_of_frames"] <= _MOST_FRAMES:
+        raise BadFileError("has a damaged header", "copy it again from its source")
+    return file
 
 
 def _per_frame(dataset: FileDataset, header: Values, file: PixelFile) -> Iterator[Values]:
@@ -221,11 +229,11 @@ def _frame(
         series=series,
         sop_uid=header.text("SOPInstanceUID"),
         instance_number=-1 if number is None else number,
-        position=_geometry(values, "ImagePositionPatient", 3),
-        orientation=_geometry(values, "ImageOrientationPatient", 6),
-        pixel_spacing=_geometry(values, "PixelSpacing", 2),
-        thickness=values.positive("SliceThickness"),
-        slice_spacing=values.positive("SpacingBetweenSlices"),
+        position=_geometry(values, "ImagePositionPatient"),
+        orientation=_geometry(values, "ImageOrientationPatient"),
+        pixel_spacing=_geometry(values, "PixelSpacing"),
+        thickness=_length(values, "SliceThickness"),
+        slice_spacing=_length(values, "SpacingBetweenSlices"),
         times=_times(values, index, file.options["number_of_frames"]),
         rr_interval=rr,
         heart_rate=heart_rate,
@@ -239,9 +247,9 @@ def _frame(
     )
 
 
-def _geometry(values: Values, keyword: str, count: int) -> tuple[float, ...]:
+def _geometry(values: Values, keyword: str) -> tuple[float, ...]:
     numbers = values.numbers(keyword)
-    if len(numbers) != count or (keyword == "PixelSpacing" and min(numbers) <= 0):
+    if not _IS_SOUND[keyword](numbers):
         state = "an invalid" if values.raw(keyword) is not None else "no"
         raise BadFileError(
             f"has {state} {keyword}, so its place in the body is unknown",
@@ -250,10 +258,33 @@ def _geometry(values: Values, keyword: str, count: int) -> tuple[float, ...]:
     return numbers
 
 
+def _length(values: Values, keyword: str) -> float | None:
+    length = values.number(keyword)
+    return length if length is not None and _FINEST_MM < length < _COARSEST_MM else None
+
+
+def _is_orientation(cosines: tuple[float, ...]) -> bool:
+    """Whether six numbers are two unit vectors at a right angle, but for rounding."""
+    if len(cosines) != 6:
+        return False
+    row, column = np.array(cosines[:3]), np.array(cosines[3:])
+    off = (row @ row - 1, column @ column - 1, row @ column)
+    return bool(max(map(abs, off)) < _COSINE_ERROR)
+
+
+_IS_SOUND: dict[str, Callable[[tuple[float, ...]], bool]] = {
+    "ImagePositionPatient": lambda p: len(p) == 3 and max(map(abs, p)) < _FARTHEST_MM,
+    "ImageOrientationPatient": _is_orientation,
+    "PixelSpacing": lambda s: len(s) == 2 and min(s) > _FINEST_MM and max(s) < _COARSEST_MM,
+}
+
+
 def _heartbeat(values: Values) -> tuple[float | None, float | None]:
     """Give the heart rate (beats per minute) and RR interval (ms), one from the other where it must be."""
-    rate = values.positive("HeartRate")
+    rate = values.number("HeartRate")
+    rate = rate if rate is not None and _SLOWEST_BPM < rate < _FASTEST_BPM else None
     rr = values.positive("NominalInterval") or values.positive("RRIntervalTimeNominal")
+    rr = rr if rr is not None and _SLOWEST_BPM < 60000.0 / rr < _FASTEST_BPM else None
     return rate or (60000.0 / rr if rr else None), rr or (60000.0 / rate if rate else None)
 
 
@@ -261,7 +292,7 @@ def _times(values: Values, index: int, n_frames: int) -> dict[str, float]:
     times = {}
     for keyword in (*CARDIAC_TIMES, *GUESSED_TIMES):
         value = _seconds(values.text(keyword)) if keyword in CLOCK_TIMES else values.number(keyword)
-        if value is not None:
+        if value is not None and abs(value) < _LARGEST_TIME:
             times[keyword] = value
     if n_frames > 1 and values.is_shared("InstanceNumber"):
         # The file's own number is the same for all its frames; their order in it is what it says.

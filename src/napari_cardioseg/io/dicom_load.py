@@ -10,9 +10,9 @@ from typing import Any, BinaryIO
 import numpy as np
 import pydicom
 from numpy.typing import NDArray
-from pydicom.pixels.decoders.base import get_decoder
 
 from napari_cardioseg.domain import Cine, DataError, FrameTable, Job, Progress
+from napari_cardioseg.io.dicom_decode import decode_frame
 from napari_cardioseg.io.dicom_frame import Frame, PixelFile
 from napari_cardioseg.io.dicom_series import Arrangement, arrange
 from napari_cardioseg.io.dicom_values import UNREADABLE, quiet_pydicom
@@ -114,12 +114,7 @@ class PixelReader:
             self._handle = self._open(file)
             self._source = file.source
         self._handle.seek(max(file.offset, 0))
-        options: dict[str, Any] = {**file.options, "pixel_keyword": file.keyword, "pixel_vr": file.vr}
-        decoder = get_decoder(file.transfer_syntax)
-        array, _ = decoder.as_array(self._handle, index=frame.index, raw=True, **options)
-        if array.shape != frame.matrix:
-            raise ValueError(f"its pixels are {array.shape}, not {frame.matrix}")
-        return np.asarray(array)
+        return decode_frame(self._handle, file, frame.index)
 
     def _open(self, file: PixelFile) -> BinaryIO:
         if file.offset >= 0:

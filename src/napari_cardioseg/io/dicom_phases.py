@@ -21,6 +21,7 @@ COUNTS = ("TemporalPositionIdentifier", "TemporalPositionIndex")
 SAME_TIME = 0.25
 REGULAR_STEP = 0.25
 REGULAR_SHARE = 0.8
+MOST_HOLES = 2.0
 
 Slices = Sequence[Sequence[Frame]]
 
@@ -204,9 +205,9 @@ def _time_axes(
 def _counted(axes: Sequence[NDArray[np.float64]]) -> list[NDArray[np.int_]]:
     """Give the places that a tag counting phases states: its value, or its rank among all values."""
     values = np.unique(np.concatenate(axes))
-    places = (values - values[0]).astype(int)
-    if len(set(places)) < len(values) or places[-1] >= 2 * len(values):
-        places = np.arange(len(values))
+    places = np.arange(len(values))
+    if np.ptp(values) < MOST_HOLES * len(values) and (values == np.rint(values)).all():
+        places = (values - values[0]).astype(int)
     return [places[np.searchsorted(values, axis)] for axis in axes]
 
 
@@ -219,7 +220,9 @@ def _slots(axis: NDArray[np.float64]) -> NDArray[np.int_]:
         return np.arange(len(axis))
     gaps = np.diff(axis)
     step = np.median(gaps)
-    ratio = gaps / step if step > 0 else np.ones_like(gaps)
+    if step <= 0 or np.ptp(axis) >= MOST_HOLES * len(axis) * step:
+        return np.arange(len(axis))
+    ratio = gaps / step
     whole = np.maximum(np.rint(ratio), 1).astype(int)
     if (np.abs(ratio - whole) <= REGULAR_STEP).all() and (whole == 1).mean() >= REGULAR_SHARE:
         return np.concatenate(([0], np.cumsum(whole)))

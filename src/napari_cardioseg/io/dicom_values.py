@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from pydicom.charset import decode_bytes
 from pydicom.datadict import dictionary_VR, tag_for_keyword
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 from pydicom.multival import MultiValue
 
 # What pydicom raises on files that are not, or no longer, DICOM.
@@ -35,6 +35,8 @@ UNREADABLE = (
     NotImplementedError,
     RuntimeError,
     OverflowError,
+    MemoryError,
+    BytesLengthException,
     struct.error,
     zlib.error,
     zipfile.BadZipFile,
