@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,14 @@ import pytest
 from napari_cardioseg.domain import ModelCard, Preprocessing
 from napari_cardioseg.io.phantom import Phantom, make_phantom
 from napari_cardioseg.io.phantom_dicom import write_phantom_dicom
+
+
+@pytest.fixture
+def heeds_ctrl_c() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt, here and in processes started here, even in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

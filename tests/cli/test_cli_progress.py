@@ -80,6 +80,7 @@ def test_clock(seconds: float, text: str) -> None:
     assert clock(seconds) == text
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_ctrl_c_closes_the_job_where_it_next_reports() -> None:
     steps: list[str] = []
 
@@ -103,6 +104,7 @@ def test_ctrl_c_closes_the_job_where_it_next_reports() -> None:
     assert signal.getsignal(signal.SIGINT) is before
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 def test_a_second_ctrl_c_breaks_off_at_once() -> None:
     steps: list[str] = []
 
@@ -118,6 +120,19 @@ def test_a_second_ctrl_c_breaks_off_at_once() -> None:
     with pytest.raises(KeyboardInterrupt):
         run_job(job(), "Training")
     assert steps == ["cleaned up"]
+
+
+def test_a_program_that_is_to_ignore_ctrl_c_ignores_it() -> None:
+    def job() -> Generator[Progress, None, str]:
+        signal.raise_signal(signal.SIGINT)
+        yield Progress(1, 2)
+        return "done"
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        assert run_job(job(), "Training") == "done"
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_failing_job_is_closed_and_its_error_passes() -> None:

@@ -169,6 +169,7 @@ def test_a_readers_work_is_not_replaced(
     assert out.read_bytes() == before
 
 
+@pytest.mark.usefixtures("heeds_ctrl_c")
 @pytest.mark.skipif(os.name == "nt", reason="needs a pseudo-terminal")
 def test_ctrl_c_in_a_terminal_leaves_nothing_half_written(study: Path, tmp_path: Path) -> None:
     import pty

@@ -61,10 +61,12 @@ def run_job(job: Job[T], title: str) -> T:
 def _interrupts() -> Iterator[threading.Event]:
     """Note the first Ctrl-C instead of raising it; leave later ones as they were."""
     interrupted = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield interrupted  # Python delivers signals to the main thread alone
-        return
     before = signal.getsignal(signal.SIGINT)
+    # Python delivers signals to the main thread alone; and nohup and shells that put a program in the
+    # background mean it to ignore Ctrl-C.
+    if threading.current_thread() is not threading.main_thread() or before == signal.SIG_IGN:
+        yield interrupted
+        return
 
     def note(_number: int, _frame: FrameType | None) -> None:
         interrupted.set()
