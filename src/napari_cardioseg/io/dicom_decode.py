@@ -13,9 +13,11 @@ from pydicom.uid import JPEGExtended12Bit
 
 from napari_cardioseg.io.dicom_frame import PixelFile
 
-# gdcm comes last: on a damaged JPEG header it ends the whole process instead of raising.
+# gdcm comes last: where libjpeg only warns of a JPEG header, it ends the whole process.
 _PREFERENCE = ("pydicom", "pyjpegls", "pillow", "gdcm")
 _START_OF_SCAN = 0xDA
+_HUFFMAN_TABLE = 0xC4
+_KNOWN_SEGMENTS = frozenset({*range(0xC0, 0xD0), *range(0xDA, 0xF0), 0xFE})
 _FRAME_HEADERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -72,21 +74,30 @@ def check_jpeg_header(stream: bytes, options: Mapping[str, Any]) -> None:
     """
     if stream[:2] != b"\xff\xd8":
         raise ValueError("its JPEG stream has no start")
-    place, sized = 2, False
+    place = 2
+    seen: set[int] = set()
     while place + 4 <= len(stream):
         marker, length = stream[place + 1], int.from_bytes(stream[place + 2 : place + 4], "big")
-        if stream[place] != 0xFF or length < 2:
+        if stream[place] != 0xFF or marker not in _KNOWN_SEGMENTS or length < 2:
             break
         if marker == _START_OF_SCAN:
-            if sized:
+            if _HUFFMAN_TABLE in seen and seen & _FRAME_HEADERS:
                 return
             break
-        if marker in _FRAME_HEADERS:
-            precision, body = stream[place + 4], stream[place + 5 : place + 10]
-            expected = (options["rows"], options["columns"], 1)
-            found = (int.from_bytes(body[:2], "big"), int.from_bytes(body[2:4], "big"), body[4])
-            if sized or found != expected or not 2 <= precision <= options["bits_allocated"]:
-                break
-            sized = True
+        segment = stream[place + 4 : place + 2 + length]
+        if marker in _FRAME_HEADERS and (seen & _FRAME_HEADERS or not _fits(segment, options)):
+            break
+        if segment[:5] == b"JFIF\0" and segment[5:6] != b"\1":
+            break
+        seen.add(marker)
         place += 2 + length
     raise ValueError("the header of its JPEG stream is damaged")
+
+
+def _fits(frame_header: bytes, options: Mapping[str, Any]) -> bool:
+    """Whether a JPEG frame is one grey-level image of the size that the DICOM header states."""
+    if len(frame_header) < 6:
+        return False
+    rows, columns = (int.from_bytes(frame_header[i : i + 2], "big") for i in (1, 3))
+    stated = (options["rows"], options["columns"], 1)
+    return (rows, columns, frame_header[5]) == stated and 2 <= frame_header[0] <= options["bits_allocated"]
