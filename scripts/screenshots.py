@@ -15,7 +15,6 @@ from pathlib import Path
 os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp(), "settings.yaml"))
 
 import numpy as np
-from qtpy.QtTest import QTest
 from qtpy.QtWidgets import QApplication
 
 from napari_cardioseg.domain import Progress
@@ -73,7 +72,7 @@ def _segment(session: Session) -> None:
     session.jobs.progressed.connect(lambda progress, _seconds: seen.append(progress))
     segment(session, Request(DEFAULT_MODEL))
     while session.jobs.is_busy and not any(p.total > 0 and p.done > 0.4 * p.total for p in seen):
-        QTest.qWait(50)
+        _pause(0.05)
     _shoot(session, "segmenting.png")
     _wait(session)
 
@@ -104,14 +103,21 @@ def _outlines(session: Session) -> None:
 def _wait(session: Session) -> None:
     end = time.monotonic() + LONGEST_JOB_S
     while session.jobs.is_busy:
-        QApplication.processEvents()
-        time.sleep(0.01)
+        _pause(0.05)
         if time.monotonic() > end:
             raise TimeoutError(f"{session.jobs.title} has not ended after {LONGEST_JOB_S} s.")
 
 
+def _pause(seconds: float) -> None:
+    """Let the window live for a while."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        QApplication.processEvents()
+        time.sleep(0.005)
+
+
 def _shoot(session: Session, name: str) -> None:
-    QTest.qWait(300)
+    _pause(0.3)
     session.viewer.screenshot(str(DOCS / name), canvas_only=False, flash=False)
     print(DOCS / name)
 

@@ -119,6 +119,8 @@ class CorrectPanel(QWidget):
         link = self._session.link
         self.setEnabled(link is not None)
         for old in self._classes.values():
+            self._class_row.removeWidget(old)
+            old.hide()
             old.deleteLater()
         self._classes = {}
         if link is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from napari.components import ViewerModel
-from qtpy.QtCore import QPoint, Qt
+from qtpy.QtCore import QEvent, QObject, QPoint, Qt
 from qtpy.QtGui import QColor, QIcon, QPainter, QPixmap, QPolygon
 from qtpy.QtWidgets import QFrame, QMainWindow, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 from superqt import QCollapsible
@@ -37,6 +37,24 @@ QToolButton:checked { background: #3d6fb0; color: white; }
 """
 
 
+class _Column(QScrollArea):
+    """Scrolls up and down only; it is never narrower than what is in it can be."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setFrameShape(QFrame.Shape.NoFrame)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+
+    def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:
+        """Grow with the needs of what is inside."""
+        inside = self.widget()
+        if event is not None and event.type() == QEvent.Type.LayoutRequest and watched is inside:
+            bar = self.verticalScrollBar()
+            self.setMinimumWidth(inside.minimumSizeHint().width() + bar.sizeHint().width())
+        return super().eventFilter(watched, event)
+
+
 class _Dock(QWidget):
     """What all our docks have in common: a session, the job bar below, the help, the guard."""
 
@@ -44,11 +62,7 @@ class _Dock(QWidget):
         super().__init__()
         self.session: Session = session_of(napari_viewer)
         self.setStyleSheet(_STYLE)
-        self.setMinimumWidth(320)
-        self._scroll = QScrollArea()
-        self._scroll.setWidgetResizable(True)
-        self._scroll.setFrameShape(QFrame.Shape.NoFrame)
-        self._scroll.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self._scroll = _Column()
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
