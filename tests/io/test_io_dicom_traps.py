@@ -199,6 +199,15 @@ def test_a_single_phase(tmp_path: Path) -> None:
     assert_in_place(drain(load_cine(info)))
 
 
+def test_a_repeated_slice_does_not_make_a_still_stack_a_cine(tmp_path: Path) -> None:
+    uid = write_cine(tmp_path, n_slices=4, n_phases=1)
+    write_cine(tmp_path, n_slices=4, n_phases=1, change=lambda t, z, ds: z == 2, prefix="x", series_uid=uid)
+    info = only(tmp_path)
+    assert (info.n_slices, info.n_phases, info.time_source) == (4, 1, SINGLE_PHASE)
+    assert any("1 image repeats" in w for w in info.warnings)
+    assert_in_place(drain(load_cine(info)))
+
+
 @pytest.mark.parametrize("thickness", [None, 6.0])
 def test_a_single_slice_takes_its_thickness(tmp_path: Path, thickness: float | None) -> None:
     def thick(t: int, z: int, ds: Dataset) -> None:

@@ -69,8 +69,7 @@ def order_phases(slices: Slices, time_source: str | None = None) -> PhaseGrid:
     slices = _without_copies(slices, warnings)
     sources = tuple(k for k in (*CARDIAC_TIMES, *GUESSED_TIMES) if _tells_apart(slices, k))
     if max(map(len, slices)) == 1:
-        row = tuple(s[0] if s else None for s in slices)
-        return PhaseGrid((row,), SINGLE_PHASE, (), False, None, tuple(warnings))
+        return _single_phase(slices, warnings)
     sources = sources or (FILE_ORDER,)
     if time_source is not None and time_source not in sources:
         raise DataError(
@@ -83,6 +82,8 @@ def order_phases(slices: Slices, time_source: str | None = None) -> PhaseGrid:
         slices = [sorted(s, key=lambda f: (f.times[chosen], f.instance_number)) for s in slices]
         slices = _without_repeats(slices, chosen, warnings)
         times = [[f.times[chosen] for f in s] for s in slices]
+        if max(map(len, slices)) == 1:
+            return _single_phase(slices, warnings)
 
     columns, n_phases = _columns(slices, times, chosen, warnings)
     grid: list[list[Frame | None]] = [[None] * len(slices) for _ in range(n_phases)]
@@ -93,6 +94,11 @@ def order_phases(slices: Slices, time_source: str | None = None) -> PhaseGrid:
     _warn_of_holes(rows, slices, warnings)
     guess = chosen not in CARDIAC_TIMES
     return PhaseGrid(rows, chosen, sources, guess, _phase_times(rows, chosen), tuple(warnings))
+
+
+def _single_phase(slices: Slices, warnings: Sequence[str]) -> PhaseGrid:
+    row = tuple(s[0] if s else None for s in slices)
+    return PhaseGrid((row,), SINGLE_PHASE, (), False, None, tuple(warnings))
 
 
 def _without_copies(slices: Slices, warnings: list[str]) -> list[list[Frame]]:
@@ -124,9 +130,9 @@ def _tells_apart(slices: Slices, keyword: str) -> bool:
     frames = [f for s in slices for f in s]
     if not frames or not all(keyword in f.times for f in frames):
         return False
-    several = [s for s in slices if len(s) > 1]
-    apart = sum(len({f.times[keyword] for f in s}) > len(s) / 2 for s in several)
-    return 2 * apart > len(several)
+    filled = [s for s in slices if s]
+    apart = sum(len({f.times[keyword] for f in s}) > len(s) / 2 for s in filled)
+    return 2 * apart > len(filled)
 
 
 def _without_repeats(slices: Slices, keyword: str, warnings: list[str]) -> list[list[Frame]]:
