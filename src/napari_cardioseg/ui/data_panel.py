@@ -8,14 +8,10 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Qt
 from qtpy.QtGui import QDragEnterEvent, QDropEvent
 from qtpy.QtWidgets import (
-    QAbstractItemView,
     QComboBox,
     QFileDialog,
     QHBoxLayout,
-    QHeaderView,
     QLabel,
-    QTableWidget,
-    QTableWidgetItem,
     QVBoxLayout,
     QWidget,
 )
@@ -23,14 +19,13 @@ from qtpy.QtWidgets import (
 from napari_cardioseg.ui import opening
 from napari_cardioseg.ui.asking import may_replace
 from napari_cardioseg.ui.grid_widget import SliceGrid
+from napari_cardioseg.ui.series_table import fill_table, make_table
 from napari_cardioseg.ui.session import Session
 from napari_cardioseg.ui.watching import button, quiet, sentence_label, watch
 
 if TYPE_CHECKING:
     from napari_cardioseg.io import SeriesInfo
 
-_COLUMNS = ("Series", "Plane", "Slices ×\nphases", "Matrix", "Spacing\n(mm)")
-_ROWS_SHOWN = 4
 _PROBLEMS_SHOWN = 12
 _FILES = "Images (*.zip *.nii *.nii.gz *.dcm *.IMA);;All files (*)"
 
@@ -43,12 +38,14 @@ class DataPanel(QWidget):
         self._session = session
         self.setAcceptDrops(True)
         self._hint = sentence_label("Choose a study, or drop its folder here.")
-        self._table = _make_table()
+        self._table = make_table()
         self._table.itemSelectionChanged.connect(self._on_selected)
         self._table.itemDoubleClicked.connect(self._on_open)
         self._open = button("Open series", self._on_open, "Load the chosen series into the viewer")
         self._order = QComboBox()
         self._order.setFocusPolicy(Qt.FocusPolicy.NoFocus)
+        self._order.setMinimumContentsLength(10)
+        self._order.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
         self._order.setToolTip("The DICOM tag that puts the images of a slice in order of time")
         self._order.activated.connect(self._on_order)
         self._order_label = QLabel("Phases ordered by")
@@ -127,7 +124,7 @@ class DataPanel(QWidget):
         scan = self._session.scan
         series = scan.series if scan is not None else ()
         with quiet(self._table):
-            _fill_table(self._table, series)
+            fill_table(self._table, series)
             usable = [row for row, one in enumerate(series) if not one.problem]
             if usable:
                 self._table.selectRow(usable[0])
@@ -200,47 +197,3 @@ class DataPanel(QWidget):
         paths = [url.toLocalFile() for url in data.urls()] if data is not None else []
         if paths and Path(paths[0]).exists():
             self._open_path(paths[0])
-
-
-def _make_table() -> QTableWidget:
-    table = QTableWidget(0, len(_COLUMNS))
-    table.setHorizontalHeaderLabels(_COLUMNS)
-    table.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-    table.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
-    table.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
-    table.setFocusPolicy(Qt.FocusPolicy.NoFocus)
-    table.setWordWrap(False)
-    table.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-    side, header = table.verticalHeader(), table.horizontalHeader()
-    assert side is not None
-    assert header is not None
-    side.hide()
-    header.setSectionResizeMode(QHeaderView.ResizeMode.ResizeToContents)
-    header.setSectionResizeMode(0, QHeaderView.ResizeMode.Stretch)
-    header.setMinimumSectionSize(30)
-    return table
-
-
-def _fill_table(table: QTableWidget, series: tuple[SeriesInfo, ...]) -> None:
-    table.setRowCount(len(series))
-    for row, one in enumerate(series):
-        dz, dy, dx = one.spacing or (0.0, 0.0, 0.0)
-        spacing = f"{dx:.2f} × {dy:.2f} × {dz:.3g}" if one.spacing else "unknown"
-        cells = (
-            one.description or "no description",
-            one.plane,
-            f"{one.n_slices} × {one.n_phases}",
-            f"{one.matrix[1]} × {one.matrix[0]}",
-            spacing,
-        )
-        for column, text in enumerate(cells):
-            item = QTableWidgetItem(text)
-            item.setToolTip(one.problem or "\n".join((f"{one.description} ({one.modality})", *one.warnings)))
-            if one.problem:
-                item.setFlags(item.flags() & ~Qt.ItemFlag.ItemIsEnabled)
-            table.setItem(row, column, item)
-    table.resizeRowsToContents()
-    header = table.horizontalHeader()
-    assert header is not None
-    rows = sum(table.rowHeight(row) for row in range(min(len(series), _ROWS_SHOWN)))
-    table.setFixedHeight(rows + header.sizeHint().height() + 6)

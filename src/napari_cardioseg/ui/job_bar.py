@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QHBoxLayout, QLabel, QProgressBar, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_cardioseg.domain import Progress
 from napari_cardioseg.ui.session import Session
@@ -18,6 +18,7 @@ class JobBar(QWidget):
         super().__init__(parent)
         self._session = session
         self._job = QLabel()
+        self._job.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)  # long names
         self._left = QLabel()
         self._bar = QProgressBar()
         self._bar.setTextVisible(False)
