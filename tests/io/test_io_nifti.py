@@ -16,6 +16,7 @@ from napari_cardioseg.io.nifti import (
     read_nifti_labels,
     write_nifti_labels,
 )
+from napari_cardioseg.io.phantom import make_phantom
 
 SHAPE = (6, 5, 4, 3)  # x, y, z, t
 RAS = np.array([[-1.4, 0.1, 2.0, 30.0], [0.2, 1.3, -1.0, -12.0], [0.1, 0.3, 7.5, 44.0], [0, 0, 0, 1.0]])
@@ -237,3 +238,14 @@ def test_bad_places_are_sentences(tmp_path: Path) -> None:
         write_nifti_labels(tmp_path / "none" / "a.nii", _labels(), _sheared())
     with pytest.raises(DataError, match="must end in"):
         write_nifti_labels(tmp_path / "a.mha", _labels(), _sheared())
+
+
+def test_a_short_axis_cine_is_known_as_such(tmp_path: Path) -> None:
+    cine = make_phantom(n_phases=2, matrix=(64, 64), pixel_mm=5.0).cine
+    path = tmp_path / "study.nii.gz"
+    write_nifti_labels(path, np.ones(cine.data.shape, np.uint8), cine.geometry)
+    info = describe_nifti(path)
+    assert info.plane == "short axis"
+    assert info.is_short_axis_cine
+    axial = _save(nib.Nifti1Image(_voxels(), np.eye(4)), tmp_path / "axial.nii.gz")
+    assert describe_nifti(axial).plane == "axial"

@@ -98,10 +98,10 @@ def test_running_out_of_memory_steps_down_with_a_note(beating, threshold_model, 
     cine, truth = beating
     real = engine_module.probabilities
 
-    def small_memory(network, images, flips):
+    def small_memory(network, images, views):
         if len(images) > 2:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 3 GiB")
-        return real(network, images, flips)
+        return real(network, images, views)
 
     monkeypatch.setattr(engine_module, "probabilities", small_memory)
     notes = []
@@ -112,7 +112,7 @@ def test_running_out_of_memory_steps_down_with_a_note(beating, threshold_model, 
     np.testing.assert_array_equal(prediction.labels, truth)
     assert any("going on with" in note for note in (*notes, *prediction.notes))
 
-    def no_memory(network, images, flips):
+    def no_memory(network, images, views):
         raise torch.OutOfMemoryError("out of memory")
 
     monkeypatch.setattr(engine_module, "probabilities", no_memory)
@@ -121,7 +121,7 @@ def test_running_out_of_memory_steps_down_with_a_note(beating, threshold_model, 
 
 
 def test_other_errors_of_the_network_are_not_taken_for_memory(beating, threshold_model, monkeypatch):
-    def broken(network, images, flips):
+    def broken(network, images, views):
         raise RuntimeError("shapes differ")
 
     monkeypatch.setattr(engine_module, "probabilities", broken)

@@ -175,3 +175,18 @@ def test_removing_the_masks_closes_the_cine_in_the_session(session: Session) -> 
     assert session.cine is None
     assert session.link is None
     assert commands.describe_slice(session) == "No cine is open."
+
+
+def test_clearing_a_slice_is_one_step_that_counts_as_an_edit(session: Session) -> None:
+    assert session.link is not None
+    fill(session, (1, 2))
+    before = session.link.layer.data[1, 2].copy()
+    commands.clear_slice(session)
+    assert not session.link.layer.data[1, 2].any()
+    assert session.link.states[1, 2] == SliceState.EDITED
+    commands.undo(session)
+    np.testing.assert_array_equal(session.link.layer.data[1, 2], before)
+    commands.clear_slice(session)
+    commands.clear_slice(session)  # on an empty slice it does nothing
+    commands.undo(session)
+    np.testing.assert_array_equal(session.link.layer.data[1, 2], before)

@@ -33,7 +33,7 @@ def add_prediction_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tta",
         action=argparse.BooleanOptionalAction,
-        help="average over mirrored copies of each image: slower, a little better (default: on)",
+        help="average over several views of each image: slower (default: on)",
     )
     parser.add_argument(
         "--no-cleanup", action="store_true", help="keep the network's raw labels, second hearts and all"

@@ -5,29 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from napari_cardioseg.domain import Geometry
 from napari_cardioseg.io.dicom_frame import Frame, SeriesTags
 from napari_cardioseg.io.dicom_phases import PhaseGrid, order_phases
 from napari_cardioseg.io.dicom_stacks import normal_of, part_stacks, stack_slices
-from napari_cardioseg.io.series import SHORT_AXIS, SeriesInfo
-
-LONG_AXIS = "long axis"
-# The left ventricle's long axis in most people, from apex to base, LPS.
-_HEART_AXIS = np.array((-0.70, 0.58, 0.42)) / np.linalg.norm((-0.70, 0.58, 0.42))
-_MAIN_PLANES = ("sagittal", "coronal", "axial")
-_MAIN_COSINE = np.cos(np.radians(15))
-_SHORT_AXIS_COSINE = np.cos(np.radians(40))
-_LONG_AXIS_COSINE = np.cos(np.radians(60))
-_WORDS = {
-    SHORT_AXIS: ("short axis", "shortaxis", "sax", "sa", "ksa", "kurzachse", "petit axe", "eje corto"),
-    LONG_AXIS: (
-        *("long axis", "longaxis", "lax", "2ch", "3ch", "4ch", "2 ch", "3 ch", "4 ch"),
-        *("2chamber", "4chamber", "2 chamber", "3 chamber", "4 chamber", "two chamber", "four chamber"),
-        *("three chamber", "hla", "vla", "lvot"),
-    ),
-}
+from napari_cardioseg.io.planes import plane_of
+from napari_cardioseg.io.series import SeriesInfo
 
 
 @dataclass(frozen=True)
@@ -81,7 +64,7 @@ def describe_stack(
         modality=tags.modality,
         study_uid=tags.study_uid,
         patient_id=tags.patient_id,
-        plane=plane_of(frames[0], n_phases=len(rows)),
+        plane=plane_of(frames[0].series.description, normal_of(frames[0]), n_phases=len(rows)),
         n_slices=len(rows[0]),
         n_phases=len(rows),
         matrix=frames[0].matrix,
@@ -124,26 +107,3 @@ def _not_alone(others: Iterable[Sequence[Frame]]) -> list[str]:
 def _faults(frames: Sequence[Frame]) -> list[str]:
     faults = [f.fault for f in frames if f.fault]
     return faults if len(faults) <= 3 else [*faults[:2], f"{len(faults) - 2} more files are damaged like it."]
-
-
-def plane_of(frame: Frame, *, n_phases: int) -> str:
-    """Judge the plane of a stack.
-
-    The description decides where it names a view ("SAX", "4ch"). Otherwise the normal does: within 15
-    degrees of a body axis the plane is axial, coronal or sagittal; within 40 degrees of the usual
-    direction of the heart's long axis (LPS -0.70, 0.58, 0.42 from apex to base) it is a short axis; and
-    a cine more than 60 degrees from that direction is a long axis. All else is oblique.
-    """
-    words = "".join(c if c.isalnum() else " " for c in frame.series.description.lower().replace("_", " "))
-    padded = f" {' '.join(words.split())} "
-    for plane, names in _WORDS.items():
-        if any(f" {name} " in padded for name in names):
-            return plane
-    normal = normal_of(frame)
-    main = int(np.argmax(np.abs(normal)))
-    if abs(normal[main]) >= _MAIN_COSINE:
-        return _MAIN_PLANES[main]
-    cosine = abs(float(normal @ _HEART_AXIS))
-    if cosine >= _SHORT_AXIS_COSINE:
-        return SHORT_AXIS
-    return LONG_AXIS if n_phases > 1 and cosine <= _LONG_AXIS_COSINE else "oblique"

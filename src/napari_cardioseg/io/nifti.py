@@ -22,6 +22,7 @@ from nibabel.spatialimages import HeaderDataError, HeaderTypeError
 from numpy.typing import NDArray
 
 from napari_cardioseg.domain import Cine, DataError, Geometry
+from napari_cardioseg.io.planes import plane_of
 from napari_cardioseg.io.series import SeriesInfo
 
 SUFFIXES = (".nii", ".nii.gz")
@@ -73,10 +74,12 @@ def describe_nifti(path: str | Path) -> SeriesInfo:
     except DataError as error:
         return SeriesInfo("nifti", str(path), description=_stem(Path(path)), problem=str(error))
     source = "file order" if n_phases > 1 else "single phase"
+    normal = np.cross(geometry.affine[:3, 2], geometry.affine[:3, 1])
     return SeriesInfo(
         "nifti",
         str(path),
         description=_stem(Path(path)),
+        plane=plane_of(_stem(Path(path)), normal / np.linalg.norm(normal), n_phases=n_phases),
         n_slices=n_slices,
         n_phases=n_phases,
         matrix=(rows, columns),

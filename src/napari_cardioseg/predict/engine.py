@@ -9,7 +9,7 @@ from torch import Tensor
 
 from napari_cardioseg.models import SegmentationNetwork
 from napari_cardioseg.predict.device import choose_device
-from napari_cardioseg.predict.infer import Flips, batches, probabilities
+from napari_cardioseg.predict.infer import View, batches, probabilities
 
 # Pixels in a batch: on a CPU few, so that a Cancel is heard within a second; on a GPU as many as a part
 # of its free memory holds, at the bytes that the first levels of a U-Net keep for a pixel.
@@ -61,14 +61,14 @@ class Engine:
             budget = min(int(free * _GPU_SHARE) // _GPU_BYTES_PER_PIXEL, _LARGEST_BATCH)
         return max(budget // pixels, 1)
 
-    def probabilities(self, images: Tensor, flips: tuple[Flips, ...]) -> Tensor:
+    def probabilities(self, images: Tensor, views: tuple[View, ...]) -> Tensor:
         """Compute class probabilities of a batch, in smaller pieces or on the CPU if memory runs out.
 
         Parameters
         ----------
         images : (batch, y, x) float32 tensor
             Normalised images, on the CPU.
-        flips : tuple of tuples of int
+        views : tuple of View
             See `infer.probabilities`.
 
         Returns
@@ -80,7 +80,7 @@ class Engine:
             size = min(self._batch_size or len(images), len(images))
             try:
                 parts = [
-                    probabilities(self._network, images[part].to(self.device), flips).cpu()
+                    probabilities(self._network, images[part].to(self.device), views).cpu()
                     for part in batches(len(images), size)
                 ]
             except (torch.OutOfMemoryError, RuntimeError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Generator
 from dataclasses import dataclass
 
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from napari_cardioseg.domain import ConfigError, Job, Progress
 from napari_cardioseg.predict.engine import Engine
-from napari_cardioseg.predict.infer import TEST_TIME_FLIPS, Flips, batches
+from napari_cardioseg.predict.infer import AS_IT_IS, TEST_TIME_VIEWS, batches
 from napari_cardioseg.predict.model import Model
 from napari_cardioseg.predict.preprocess import normalise, resampling_factor
 from napari_cardioseg.predict.region import Region, region_of_heart
@@ -32,7 +33,7 @@ class PredictOptions:
     device : str
         "auto", "cpu", "cuda" or "mps".
     tta : bool
-        Average over mirrored copies of each image (test-time augmentation).
+        Average over several views of each image (test-time augmentation).
     clean_up : bool
         Keep one whole ventricle on each frame.
     batch_size : int, optional
@@ -56,6 +57,42 @@ class FramesPrediction:
     labels: NDArray[np.uint8]
     uncertainty: NDArray[np.float32]
     notes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """A region of the network's grid, of size `shape`, and where it lies on the native one."""
+
+    region: Region
+    shape: tuple[int, int]
+    native: tuple[int, int]
+
+    @property
+    def window(self) -> Region:
+        """The native pixels whose centres lie in the region."""
+        spans = []
+        for span, n, m in zip((self.region.rows, self.region.columns), self.shape, self.native, strict=True):
+            start, stop = (math.ceil(edge * m / n - 0.5) for edge in (span.start, span.stop))
+            spans.append(slice(max(start, 0), min(stop, m)))
+        return Region(spans[0], spans[1])
+
+    def to_native(self, p: Tensor) -> Tensor:
+        """Bring probabilities (n, classes, y, x) of the region to the native pixels of the window."""
+        if self.shape == self.native:
+            return p
+        window, axes = self.window, []
+        for here, there, n, m in zip(
+            (self.region.rows, self.region.columns),
+            (window.rows, window.columns),
+            self.shape,
+            self.native,
+            strict=True,
+        ):
+            centres = (torch.arange(there.start, there.stop) + 0.5) * n / m - here.start
+            axes.append(2 * centres / (here.stop - here.start) - 1)
+        grid = torch.stack(torch.meshgrid(axes[1], axes[0], indexing="xy"), dim=-1)
+        grid = grid[None].expand(len(p), -1, -1, -1)
+        return F.grid_sample(p, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def predict_frames(
@@ -94,33 +131,26 @@ def predict_frames(
         If the device is not there.
     """
     engine = Engine(model.network, options.device, options.batch_size)
-    flips = TEST_TIME_FLIPS if options.tta else TEST_TIME_FLIPS[:1]
     sample = _locating_sample(frames if others is None else np.concatenate((frames, others)))
-    total = len(frames) + len(sample)
-    evidence, shape = yield from _locate(sample, pixel_size, model, engine, total)
-    region = region_of_heart(evidence, shape)
+    steps = len(sample) + len(frames)
+    evidence, shape = yield from _locate(sample, pixel_size, model, engine, steps)
+    place = _Place(region_of_heart(evidence, shape), shape, (frames.shape[1], frames.shape[2]))
+    views = TEST_TIME_VIEWS if options.tta else AS_IT_IS
     labels = np.zeros(frames.shape, dtype=np.uint8)
     uncertainty = np.empty(len(frames), dtype=np.float32)
-    notes: list[str] = []
-    window = _native_window(region, shape, frames.shape[1:])
-    size = max(engine.batch_size(region.shape[0] * region.shape[1] * len(flips)), 1)
-    heart = np.zeros((window.shape), dtype=np.float64)
+    heart = np.zeros(place.window.shape)
     values = np.array([0, *model.card.scheme.values], dtype=np.uint8)
-    for part in batches(len(frames), size):
-        near = _prepare(frames[part], pixel_size, model)[:, region.rows, region.columns]
-        # The chest wall near the coil outshines a heart far from it: let the heart set its own contrast.
-        images = torch.from_numpy(normalise(near.numpy(), model.card.preprocessing))
-        p = engine.probabilities(images, flips)
-        p = _to_native(p, region, shape, window, frames.shape[1:])
-        channels = p.argmax(dim=1).numpy()
-        labels[part, window.rows, window.columns] = values[channels]
+    notes: list[str] = []
+    for part in batches(len(frames), engine.batch_size(int(np.prod(place.region.shape)) * len(views))):
+        p = place.to_native(engine.probabilities(_near(frames[part], pixel_size, model, place.region), views))
+        labels[part, place.window.rows, place.window.columns] = values[p.argmax(dim=1).numpy()]
         uncertainty[part] = expected_error(p).numpy()
-        heart += (1 - p[:, 0]).sum(dim=0).double().numpy()
-        new = engine.take_notes()
-        notes += new
-        yield Progress(len(sample) + part.stop, total, "Segmenting", " ".join(new))
+        heart += (1 - p[:, 0]).sum(dim=0).numpy()
+        news = engine.take_notes()
+        notes += news
+        yield Progress(len(sample) + part.stop, steps, "Segmenting", " ".join(news))
     if options.clean_up:
-        box = (slice(None), window.rows, window.columns)
+        box = (slice(None), place.window.rows, place.window.columns)
         labels[box] = clean_up(labels[box], heart, model.card.scheme)
     return FramesPrediction(labels, uncertainty, tuple(notes))
 
@@ -162,14 +192,13 @@ def _locate(
     total: int,
 ) -> Generator[Progress, None, tuple[NDArray[np.float64], tuple[int, int]]]:
     """Gather the evidence of heart over whole frames; also gives their size on the network's grid."""
-    first: tuple[Flips, ...] = TEST_TIME_FLIPS[:1]
     evidence: NDArray[np.float64] | None = None
     shape = (0, 0)
     pixels = int(np.prod(_prepare(sample[:1], pixel_size, model).shape))
     for part in batches(len(sample), engine.batch_size(pixels)):
         images = _prepare(sample[part], pixel_size, model)
         shape = (images.shape[1], images.shape[2])
-        heart = 1 - engine.probabilities(images, first)[:, :1]
+        heart = 1 - engine.probabilities(images, AS_IT_IS)[:, :1]
         cells = F.adaptive_avg_pool2d(heart, (-(-shape[0] // _CELL), -(-shape[1] // _CELL)))
         found = cells.sum(dim=(0, 1)).double().numpy()
         evidence = found if evidence is None else evidence + found
@@ -188,26 +217,10 @@ def _prepare(frames: NDArray[np.generic], pixel_size: tuple[float, float] | None
     return F.interpolate(images[:, None], size=size, mode="bilinear", antialias=True)[:, 0]
 
 
-def _native_window(region: Region, shape: tuple[int, int], native: tuple[int, ...]) -> Region:
-    """Find the native pixels whose centres lie in a region of the network's grid."""
-    spans = []
-    for span, n, m in zip((region.rows, region.columns), shape, native, strict=True):
-        spans.append(slice(int(np.ceil(span.start * m / n - 0.5)), int(np.ceil(span.stop * m / n - 0.5))))
-    return Region(*(slice(max(s.start, 0), min(s.stop, m)) for s, m in zip(spans, native, strict=True)))
-
-
-def _to_native(
-    p: Tensor, region: Region, shape: tuple[int, int], window: Region, native: tuple[int, ...]
+def _near(
+    frames: NDArray[np.generic], pixel_size: tuple[float, float] | None, model: Model, region: Region
 ) -> Tensor:
-    """Bring probabilities of a region of the network's grid to the native pixels of its window."""
-    if shape == tuple(native):
-        return p
-    axes = []
-    for here, there, n, m in zip(
-        (region.rows, region.columns), (window.rows, window.columns), shape, native, strict=True
-    ):
-        centres = (torch.arange(there.start, there.stop) + 0.5) * n / m - here.start
-        axes.append(2 * centres / (here.stop - here.start) - 1)
-    grid = torch.stack(torch.meshgrid(axes[1], axes[0], indexing="xy"), dim=-1)
-    grid = grid[None].expand(len(p), -1, -1, -1)
-    return F.grid_sample(p, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    """Prepare the part of the frames around the heart."""
+    images = _prepare(frames, pixel_size, model)[:, region.rows, region.columns]
+    # The chest wall near the coil outshines a heart far from it: let the heart set its own contrast.
+    return torch.from_numpy(normalise(images.numpy(), model.card.preprocessing))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cardioseg.domain import ConfigError, Job, LabelledFrame, Progress
+from napari_cardioseg.domain import ConfigError, Job, LabelledFrame, ModelCard, Progress
 from napari_cardioseg.predict import Model, PredictOptions, predict_frames
 from napari_cardioseg.quantify.overlap import dice, iou
 
@@ -48,43 +49,28 @@ def evaluate_frames(
     """
     if not frames:
         raise ConfigError("There are no labelled frames to evaluate on.")
-    options = options or PredictOptions()
-    patients: dict[str, dict[str, Any]] = {}
-    failures: list[dict[str, Any]] = []
+    scheme = model.card.scheme
+    scores: dict[str, dict[str, _Scores]] = {}
     done = 0
     for patient, group in groupby(sorted(frames, key=lambda f: (f.patient, f.instance)), lambda f: f.patient):
         stack = list(group)
         if len({f.image.shape for f in stack}) > 1:
             raise ConfigError(f"The frames of patient {patient} differ in size.")
-        job = predict_frames(np.stack([f.image for f in stack]), None, model, options)
-        prediction = yield from _within(job, done, len(frames), patient)
+        images = np.stack([f.image for f in stack])
+        job = predict_frames(images, None, model, options or PredictOptions())
+        labels = (yield from _within(job, done, len(frames), patient)).labels
         done += len(stack)
-        patients[patient] = {}
-        for c in model.card.scheme:
-            scores = _score(stack, prediction.labels, c.value)
-            if scores:
-                patients[patient][c.key] = _summary(scores)
-                failures += [
-                    {"patient": patient, "instance": s["instance"], "class": c.key, "dice": s["dice"]}
-                    for s in scores["frames"]
-                    if s["dice"] < FAILURE
-                ]
-    classes = {
-        c.key: _over_patients([p[c.key] for p in patients.values() if c.key in p])
-        for c in model.card.scheme
-        if any(c.key in p for p in patients.values())
-    }
-    return {
-        "model": model.card.name,
-        "n_patients": len(patients),
-        "n_frames": len(frames),
-        "classes": classes,
-        "patients": {
-            name: {key: {k: v for k, v in s.items() if k != "frames"} for key, s in result.items()}
-            for name, result in patients.items()
-        },
-        "failures": failures,
-    }
+        compared = {c.key: _compare(stack, labels, c.value) for c in scheme}
+        scores[patient] = {key: found for key, found in compared.items() if found.frames}
+    return _report(scores, model.card, len(frames))
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """Dice and IoU of one class on each of a patient's frames, and Dice over all of them."""
+
+    frames: tuple[dict[str, Any], ...]
+    volume: float
 
 
 def _within(job: Job[Any], done: int, total: int, patient: str) -> Job[Any]:
@@ -98,8 +84,8 @@ def _within(job: Job[Any], done: int, total: int, patient: str) -> Job[Any]:
         yield Progress(done, total, f"{patient}, {share:.0%}", progress.note)
 
 
-def _score(stack: Sequence[LabelledFrame], found: NDArray[np.uint8], value: int) -> dict[str, Any]:
-    """Compare one class on the frames where it is known; empty where it is on none."""
+def _compare(stack: Sequence[LabelledFrame], found: NDArray[np.uint8], value: int) -> _Scores:
+    """Compare one class on the frames where it is known."""
     rows, overlap, size = [], 0, 0
     for frame, labels in zip(stack, found, strict=True):
         a, b = labels == value, frame.labels == value
@@ -108,27 +94,39 @@ def _score(stack: Sequence[LabelledFrame], found: NDArray[np.uint8], value: int)
         rows.append({"instance": frame.instance, "dice": dice(a, b), "iou": iou(a, b)})
         overlap += int((a & b).sum())
         size += int(a.sum()) + int(b.sum())
-    return {"frames": rows, "volume": 2 * overlap / size} if rows else {}
+    return _Scores(tuple(rows), 2 * overlap / size if size else 1.0)
 
 
-def _summary(scores: dict[str, Any]) -> dict[str, Any]:
-    dices = [row["dice"] for row in scores["frames"]]
+def _report(scores: dict[str, dict[str, _Scores]], card: ModelCard, n_frames: int) -> dict[str, Any]:
+    of_class = {c.key: [p[c.key] for p in scores.values() if c.key in p] for c in card.scheme}
     return {
-        "dice_slice_mean": float(np.mean(dices)),
-        "dice_volume": scores["volume"],
-        "iou_slice_mean": float(np.mean([row["iou"] for row in scores["frames"]])),
-        "failures": sum(d < FAILURE for d in dices),
-        "n_slices": len(dices),
-        "frames": scores["frames"],
+        "model": card.name,
+        "n_patients": len(scores),
+        "n_frames": n_frames,
+        "classes": {
+            key: {**_over_frames(found), "dice_volume_mean": float(np.mean([s.volume for s in found]))}
+            for key, found in of_class.items()
+            if found
+        },
+        "patients": {
+            patient: {key: {**_over_frames([s]), "dice_volume": s.volume} for key, s in found.items()}
+            for patient, found in scores.items()
+        },
+        "failures": [
+            {"patient": patient, "class": key, "instance": row["instance"], "dice": row["dice"]}
+            for patient, found in scores.items()
+            for key, s in found.items()
+            for row in s.frames
+            if row["dice"] < FAILURE
+        ],
     }
 
 
-def _over_patients(results: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    dices = [row["dice"] for r in results for row in r["frames"]]
+def _over_frames(scores: Sequence[_Scores]) -> dict[str, Any]:
+    rows = [row for s in scores for row in s.frames]
     return {
-        "dice_slice_mean": float(np.mean(dices)),
-        "dice_volume_mean": float(np.mean([r["dice_volume"] for r in results])),
-        "iou_slice_mean": float(np.mean([row["iou"] for r in results for row in r["frames"]])),
-        "failures": sum(d < FAILURE for d in dices),
-        "n_slices": len(dices),
+        "dice_slice_mean": float(np.mean([row["dice"] for row in rows])),
+        "iou_slice_mean": float(np.mean([row["iou"] for row in rows])),
+        "failures": sum(row["dice"] < FAILURE for row in rows),
+        "n_slices": len(rows),
     }

@@ -122,30 +122,19 @@ def train(
     resume : bool
         Go on from the output folder's checkpoint if there is one.
 
-    Returns
-    -------
-    TrainResult
-        With the path of the model file.
-
     Raises
     ------
     ConfigError
         If patients, network or checkpoint do not fit.
     ModelError
-        If the model to start from is not there or of another network.
+        If the model to start from, or the teacher, is not there or of another network.
     """
     training, validation = split_patients((f.patient for f in frames), config.data.validation)
     chosen = [f for f in frames if f.patient in set(training)]
     held_out = [f for f in frames if f.patient in set(validation)]
-    data = prepare_frames(
-        chosen, scheme, config.preprocessing, fully_labelled_share=config.data.fully_labelled_share
-    )
     device = choose_device(config.device)
     description = {**config.network, "classes": len(scheme) + 1}
-    if config.teacher:
-        data = yield from fill_in_labels(
-            data, _ready(config.teacher, description), config.preprocessing, device
-        )
+    data = yield from _prepare(config, chosen, scheme, description, device)
     state = _start(config, description, device)
     config.output.mkdir(parents=True, exist_ok=True)
     checkpoint = config.output / CHECKPOINT
@@ -162,9 +151,9 @@ def train(
     except GeneratorExit:
         state.save(checkpoint)
         raise
-    weights = state.best_weights or _copy(state.average)
-    card = _card(config, scheme, training, validation, chosen, state)
+    card = _card(config, scheme, description, chosen, held_out, state)
     path = config.output / f"{config.name}{SUFFIX}"
+    weights = state.best_weights or _copy(state.average)
     write_model(path, ModelFile(card, {k: _half(v) for k, v in weights.items()}))
     return TrainResult(path, card, tuple(state.history))
 
@@ -174,6 +163,22 @@ def learning_rate(step: int, steps: int, warm_up: int, highest: float) -> float:
     if step < warm_up:
         return highest * (step + 1) / warm_up
     return highest * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(steps - warm_up, 1)))
+
+
+def _prepare(
+    config: TrainConfig,
+    chosen: Sequence[LabelledFrame],
+    scheme: LabelScheme,
+    description: Mapping[str, Any],
+    device: torch.device,
+) -> Job[TrainingFrames]:
+    """Normalise the frames to train on, and let the teacher complete their labels if there is one."""
+    share = config.data.fully_labelled_share
+    data = prepare_frames(chosen, scheme, config.preprocessing, fully_labelled_share=share)
+    if not config.teacher:
+        return data
+    teacher = _ready(config.teacher, description)
+    return (yield from fill_in_labels(data, teacher, config.preprocessing, device))
 
 
 def _start(config: TrainConfig, description: Mapping[str, Any], device: torch.device) -> _State:
@@ -286,27 +291,31 @@ def _log(path: Path, record: dict[str, Any]) -> None:
 def _card(
     config: TrainConfig,
     scheme: LabelScheme,
-    training: list[str],
-    validation: list[str],
+    description: Mapping[str, Any],
     chosen: Sequence[LabelledFrame],
+    held_out: Sequence[LabelledFrame],
     state: _State,
 ) -> ModelCard:
+    best = [
+        r for r in state.history if "dice" in r and float(np.mean(list(r["dice"].values()))) == state.best
+    ]
     return ModelCard(
         name=config.name,
-        network={**config.network, "classes": len(scheme) + 1},
+        network=description,
         scheme=scheme,
         preprocessing=config.preprocessing,
         training={
-            "patients": training,
+            "patients": sorted({f.patient for f in chosen}),
             "frames": len(chosen),
             "data_sha256": fingerprint(chosen),
+            "validation_patients": sorted({f.patient for f in held_out}),
             "teacher": Path(config.teacher).stem,
-            "validation_patients": validation,
+            "steps": state.step,
             "optimiser": asdict(config.optimiser),
             "augmentation": asdict(config.augmentation),
             "software": {"napari-cardioseg": __version__, "torch": torch.__version__},
         },
         parent=Path(config.parent).stem,
-        metrics={"validation": state.history[-1].get("dice", {})} if state.history else {},
+        metrics={"validation": best[0]} if best else {},
         description=config.description,
     )

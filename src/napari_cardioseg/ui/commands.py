@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import numpy as np
 from napari.layers import Labels
 
 from napari_cardioseg.domain import SliceState
@@ -70,6 +71,14 @@ def release(session: Session) -> None:
     link, at = session.link, session.navigator.position
     if link is not None and at is not None:
         link.release(at)
+
+
+def clear_slice(session: Session) -> None:
+    """Wipe the masks of the slice on display, as one undo step: there is no ventricle on it."""
+    labels, at = session.labels, session.navigator.position
+    if labels is not None and at is not None and labels.data[at].any():
+        marked = np.nonzero(labels.data[at])
+        labels.data_setitem((*(np.full_like(marked[0], i) for i in at), *marked), 0)
 
 
 def next_class(session: Session) -> None:

@@ -90,6 +90,8 @@ class CorrectPanel(QWidget):
             steps.addWidget(part, place // 3, place % 3)
         judge = QHBoxLayout()
         judge.addWidget(self._accept, 2)
+        clear = self._step("Clear", commands.clear_slice, "Wipe this slice: there is no ventricle on it")
+        judge.addWidget(clear)
         judge.addWidget(self._release)
         judge.addWidget(button("Undo", partial(commands.undo, self._session), "Last change: Ctrl+Z"))
         judge.addWidget(button("Redo", partial(commands.redo, self._session), "Ctrl+Shift+Z"))

@@ -44,6 +44,7 @@ KEYMAP: tuple[KeyBinding, ...] = (
     KeyBinding("R", "next slice to review", MOVE, commands.next_to_review),
     KeyBinding("U", "most uncertain slice", MOVE, commands.most_uncertain),
     KeyBinding("Q", "accept this slice, or take it back", JUDGE, commands.toggle_accepted),
+    KeyBinding("N", "clear this slice: no ventricle on it", JUDGE, commands.clear_slice),
     KeyBinding("G", "next class", DRAW, commands.next_class),
     KeyBinding("8", "first class", DRAW, commands.first_class),
     KeyBinding("9", "second class", DRAW, commands.second_class),

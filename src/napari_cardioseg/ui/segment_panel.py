@@ -71,7 +71,9 @@ class SegmentPanel(QWidget):
             combo.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
             combo.setMinimumContentsLength(8)
             combo.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self._tta = _check("Average mirrored images", "Test-time augmentation: slower, steadier at the edges")
+        self._tta = _check(
+            "Average views", "Test-time augmentation: each image is also shown turned and enlarged; slower"
+        )
         self._clean = _check("Clean up", "Keep one heart, close holes and drop islands far from it")
         self._run = button("Segment", self._on_run, "Slices that you edited or accepted are left as they are")
         self._run.setObjectName("cardioseg-main")
