@@ -1,7 +1,7 @@
 """How well a model segments patients that it has not seen, and what each step of prediction adds.
 
-Measured on the Sunnybrook patients that configs/unet-student.toml keeps for validation, by the model that
-this configuration trains (`napari-cardioseg train configs/unet-student.toml`; the shipped model has
+Measured on the Sunnybrook patients that configs/unet-validation.toml keeps for validation, by the model that
+this configuration trains (`napari-cardioseg train configs/unet-validation.toml`; the shipped model has
 learnt from these patients too, so that its figures here would mean nothing). Every patient and every
 failed frame is listed in the JSON. Variants: as `segment` does it, without test-time augmentation, without
 clean-up, and the bare network on whole frames.
@@ -26,7 +26,7 @@ from napari_cardioseg.quantify.overlap import dice
 from napari_cardioseg.store.models import read_model
 from napari_cardioseg.train import evaluate_frames, load_config
 
-_CONFIG = REPOSITORY / "configs" / "unet-student.toml"
+_CONFIG = REPOSITORY / "configs" / "unet-validation.toml"
 _VARIANTS = {
     "default": PredictOptions(),
     "without test-time augmentation": PredictOptions(tta=False),
