@@ -14,6 +14,7 @@ from napari_cardioseg.predict import Model
 class Threshold(SegmentationNetwork):
     """Logits from where each pixel lies between its image's darkest and brightest."""
 
+    classes = 3
     stride = 8
     reach = 0
 

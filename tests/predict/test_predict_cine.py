@@ -8,7 +8,10 @@ from napari_cardioseg.domain import Cine, ConfigError, DataError, Geometry, Mode
 from napari_cardioseg.models import build_network
 from napari_cardioseg.predict import Model, PredictOptions, predict_cine, predict_ed_es
 from napari_cardioseg.predict import engine as engine_module
-from napari_cardioseg.predict.preprocess import normalise
+from napari_cardioseg.predict.engine import Engine
+from napari_cardioseg.predict.frames import expected_error
+from napari_cardioseg.predict.infer import AS_IT_IS, TEST_TIME_VIEWS, probabilities
+from napari_cardioseg.predict.preprocess import normalise, resampling_factor
 from napari_cardioseg.quantify.overlap import dice
 
 
@@ -50,7 +53,7 @@ def test_only_what_was_asked_for_is_segmented_and_missing_frames_are_not(beating
 
 def test_a_second_heart_on_one_slice_is_not_segmented(disc, threshold_model):
     image, labels = disc(shape=(256, 256), centre=(120, 110), inner=10)
-    other, _ = disc(shape=(256, 256), centre=(120, 180), inner=18, outer=24)
+    other, _ = disc(shape=(256, 256), centre=(120, 158), inner=18, outer=24)  # within the heart's square
     data = np.stack([[image, image, image + other, image]] * 2)
     cine = Cine(data, Geometry.from_spacing((8, 1.3, 1.3)))
     alone = drain(predict_cine(cine, threshold_model, phases=[0], slices=[2]))
@@ -85,7 +88,7 @@ def test_ed_and_es_are_found_by_the_cavity(beating, threshold_model):
     assert (ed, es) == (1, 3)
     np.testing.assert_array_equal(prediction.labels[[1, 3]], truth[[1, 3]])
     assert not prediction.predicted[[0, 2, 4]].any()
-    with pytest.raises(DataError, match="cannot be found"):
+    with pytest.raises(DataError, match="one phase only"):
         drain(
             predict_ed_es(
                 replace(cine, data=cine.data[:1], present=cine.present[:1], frames=cine.frames.empty(1, 3)),
@@ -142,3 +145,63 @@ def test_weights_must_fit_and_be_finite(threshold_model):
         Model.build(card, {**weights, "head.bias": np.full(3, np.nan, np.float32)})
     with pytest.raises(ModelError, match="do not fit"):
         Model.build(card, {k: v for k, v in weights.items() if k != "head.bias"})
+
+
+def test_doubt_is_about_the_labels_and_not_about_empty_frames():
+    def p_of(heart):
+        p = torch.zeros(1, 2, 64, 64)
+        p[0, 1] = heart
+        p[0, 0] = 1 - heart
+        return p
+
+    nowhere = torch.zeros(1, 64, 64, dtype=torch.long)
+    assert expected_error(p_of(torch.full((64, 64), 0.01)), nowhere) == pytest.approx(0, abs=1e-6)
+    torn = torch.zeros(64, 64)
+    torn[20:40, 20:40] = 0.45
+    assert expected_error(p_of(torn), nowhere) > 0.8
+    sure, labels = torch.zeros(64, 64), nowhere.clone()
+    sure[20:40, 20:40] = 1.0
+    labels[0, 20:40, 20:40] = 1
+    assert expected_error(p_of(sure), labels) == pytest.approx(0, abs=1e-6)
+    assert expected_error(p_of(sure), nowhere) > 0.9
+    assert 0.2 < expected_error(p_of(sure), labels.roll(5, 1)) < 0.4
+
+
+@pytest.mark.parametrize(("matrix", "expected"), [((512, 512), 0.5), ((256, 256), 1.0), ((128, 100), 2.0)])
+def test_without_millimetres_a_usual_field_of_view_is_taken(matrix, expected, threshold_model):
+    found = resampling_factor(matrix, None, threshold_model.card.preprocessing)
+    assert found == pytest.approx((expected, expected), rel=0.03)
+
+
+def test_pixels_that_are_not_square_are_made_square(threshold_model):
+    assert resampling_factor((256, 256), (1.3, 1.3), threshold_model.card.preprocessing) == (1, 1)
+    fy, fx = resampling_factor((256, 256), (1.12, 1.5), threshold_model.card.preprocessing)
+    assert fy * 1.3 == pytest.approx(1.12)
+    assert fx * 1.3 == pytest.approx(1.5)
+
+
+def test_views_that_do_not_show_the_border_have_no_say_there(threshold_model, disc):
+    image, labels = disc(shape=(64, 64), centre=(32, 32), inner=18, outer=31)
+    batch = torch.from_numpy(image.astype(np.float32))[None]
+    p = probabilities(threshold_model.network, batch, TEST_TIME_VIEWS)
+    torch.testing.assert_close(p.sum(dim=1), torch.ones(1, 64, 64))
+    assert dice(p.argmax(dim=1)[0].numpy() == 2, labels == 2) > 0.98
+
+
+def test_a_gpu_without_memory_hands_over_to_the_cpu_in_small_batches(threshold_model, monkeypatch):
+    engine = Engine(threshold_model.network, "cpu")
+    real, sizes = engine_module.probabilities, []
+
+    def gpu_is_full(network, images, views):
+        if engine.device.type != "cpu":
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        sizes.append(len(images))
+        return real(network, images, views)
+
+    monkeypatch.setattr(engine_module, "probabilities", gpu_is_full)
+    engine.device = torch.device("meta")  # stands for a device that is not the CPU
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, *_args, **_kwargs: self)
+    result = engine.probabilities(torch.zeros(40, 256, 256), AS_IT_IS)
+    assert len(result) == 40
+    assert max(sizes) <= 4
+    assert "on the CPU" in engine.take_notes()[-1]

@@ -45,3 +45,11 @@ def test_clean_masks_and_empty_frames_stay_as_they_are():
     before = frames.copy()
     np.testing.assert_array_equal(clean_up(frames, evidence_of(frames), LV_SCHEME), before)
     np.testing.assert_array_equal(frames, before)
+
+
+def test_a_wall_in_two_arcs_keeps_both():
+    heart = ring()
+    parted = heart.copy()
+    parted[:, 30:35][heart[:, 30:35] == 2] = 0  # the wall is open above and below
+    cleaned = clean_up(parted[None], evidence_of(heart[None]), LV_SCHEME)
+    np.testing.assert_array_equal(cleaned[0], parted)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from napari_cardioseg.domain.geometry import Geometry
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FrameTable:
     """Which source image each frame of a cine came from; every array is (t, z).
 
@@ -39,7 +39,7 @@ class FrameTable:
         return cls(np.full(shape, "", dtype=np.str_), np.zeros(shape, np.int32), np.full(shape, -1, np.int32))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Cine:
     """Images of one stack through the cardiac cycle, with all that locates them in space and time.
 
@@ -128,6 +128,10 @@ class Cine:
         """Give the contrast limits to show: the scanner's window, else the 0.5 to 99.5 percentile."""
         if self.window is not None and self.window[1] > self.window[0]:
             return self.window
-        values = self.data[self.present]
-        low, high = (float(v) for v in np.percentile(values[:: max(1, len(values) // 24)], (0.5, 99.5)))
+        places = np.argwhere(self.present)
+        if not len(places):
+            return (0.0, 1.0)
+        sample = places[:: max(1, len(places) // 24)]
+        values = self.data[sample[:, 0], sample[:, 1]].astype(np.float64)
+        low, high = (float(v) for v in np.nanpercentile(values, (0.5, 99.5)))
         return (low, high) if high > low else (low, low + 1.0)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 _ORTHOGONAL_COSINE = 1e-3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Geometry:
     """Voxel grid of a stack of slices in the patient (DICOM's LPS coordinates).
 

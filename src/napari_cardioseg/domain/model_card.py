@@ -21,11 +21,22 @@ class Preprocessing:
     low_percentile, high_percentile : float
         Intensities are clipped to these percentiles of each frame, then brought to zero mean and unit
         standard deviation, so that dark and bright scans look alike.
+
+    Raises
+    ------
+    ValueError
+        If a value is impossible.
     """
 
     spacing: float | None = None
     low_percentile: float = 0.5
     high_percentile: float = 99.5
+
+    def __post_init__(self) -> None:
+        if self.spacing is not None and not 0 < self.spacing < float("inf"):
+            raise ValueError(f"A pixel size of {self.spacing} mm is not possible.")
+        if not 0 <= self.low_percentile < self.high_percentile <= 100:
+            raise ValueError("The percentiles to clip at must lie between 0 and 100, the low one first.")
 
 
 @dataclass(frozen=True)

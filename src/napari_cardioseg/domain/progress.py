@@ -44,6 +44,29 @@ def drain(job: Job[T], on_progress: Callable[[Progress], None] | None = None) ->
             on_progress(progress)
 
 
+def as_part(job: Job[T], index: int, parts: int, message: str = "") -> Job[T]:
+    """Run a job as the part `index` (from 0) of `parts` of about one length, and give its result.
+
+    Parameters
+    ----------
+    job : Job
+        The part.
+    index, parts : int
+        Its place.
+    message : str
+        Put before the job's own message.
+    """
+    whole = 1000
+    while True:
+        try:
+            progress = next(job)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # a generator's return value is untyped here
+        done = whole * progress.done // max(progress.total, 1)
+        text = ", ".join(words for words in (message, progress.message) if words)
+        yield Progress(whole * index + min(done, whole), whole * parts, text, progress.note)
+
+
 def seconds_left(progress: Progress, elapsed: float) -> float | None:
     """Estimate the seconds a job still needs from the `elapsed` seconds so far; None when unknown."""
     if progress.total <= 0 or progress.done <= 0:

@@ -25,7 +25,7 @@ class SliceState(IntEnum):
         return self >= SliceState.EDITED
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Segmentation:
     """Labels of a cine with the state of every slice.
 

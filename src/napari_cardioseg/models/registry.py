@@ -22,6 +22,9 @@ class SegmentationNetwork(nn.Module):
     Input is (batch, channels, y, x) with y and x multiples of `stride`; output (batch, classes, y, x).
     """
 
+    classes: int
+    """Number of output channels, the background among them."""
+
     stride: int
     """Sides of the input must be multiples of this many pixels."""
 

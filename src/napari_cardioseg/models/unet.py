@@ -50,6 +50,7 @@ class UNet(SegmentationNetwork):
         super().__init__()
         if len(widths) < 2 or min(channels, classes, *widths) < 1:
             raise ValueError("A U-Net needs at least two levels and positive numbers of channels.")
+        self.classes = classes
         self.stride = 1 << (len(widths) - 1)
         self.reach = _reach(len(widths))
         self.encoder = nn.ModuleList(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_cardioseg.domain import Cine, DataError, Job, Segmentation, SliceState
+from napari_cardioseg.domain import Cine, DataError, Job, Segmentation, SliceState, as_part
 from napari_cardioseg.predict.frames import PredictOptions, predict_frames
 from napari_cardioseg.predict.model import Model
 
@@ -114,30 +114,34 @@ def predict_ed_es(
     Raises
     ------
     DataError
-        If no slice has images at two phases or more, or no cavity is found.
+        If there is one phase only, no slice has all its phases, or no cavity is found.
     """
     options = options or PredictOptions()
-    n = cine.n_slices
-    complete = np.flatnonzero(cine.present.all(axis=0))
-    order = complete[np.argsort(np.abs(complete - (n - 1) / 2), kind="stable")]
-    middle = sorted(int(z) for z in order[: max(round(n * _MIDDLE), 1)])
-    if cine.n_phases < 2 or not middle:
-        raise DataError(
-            "End-diastole and end-systole cannot be found: no slice of this series has all its phases. "
-            "Choose the phases yourself."
-        )
-    quick = yield from predict_cine(cine, model, slices=middle, options=replace(options, tta=False))
     lv = next((c.value for c in model.card.scheme if c.key == "lv"), None)
     if lv is None:
         raise DataError(
             f"The model {model.card.name!r} does not segment the LV cavity, which times the beat."
         )
+    if cine.n_phases < 2:
+        raise DataError("This series has one phase only, so that there is no end-diastole and end-systole.")
+    n = cine.n_slices
+    complete = np.flatnonzero(cine.present.all(axis=0))
+    if not len(complete):
+        raise DataError(
+            "End-diastole and end-systole cannot be found: every slice lacks an image at some phase. "
+            "Choose the phases yourself."
+        )
+    order = complete[np.argsort(np.abs(complete - (n - 1) / 2), kind="stable")]
+    middle = sorted(int(z) for z in order[: max(round(n * _MIDDLE), 1)])
+    quick = yield from as_part(
+        predict_cine(cine, model, slices=middle, options=replace(options, tta=False)), 0, 2, "Timing the beat"
+    )
     cavity = (quick.labels[:, middle] == lv).sum(axis=(1, 2, 3))
     if not cavity.any():
         raise DataError("No LV cavity was found in the middle slices, so that ED and ES are not known.")
     ed, es = int(cavity.argmax()), int(cavity.argmin())
-    prediction = yield from predict_cine(cine, model, phases=(ed, es), options=options)
-    return replace(prediction, notes=(*quick.notes, *prediction.notes)), ed, es
+    prediction = yield from as_part(predict_cine(cine, model, phases=(ed, es), options=options), 1, 2)
+    return replace(prediction, notes=tuple(dict.fromkeys((*quick.notes, *prediction.notes)))), ed, es
 
 
 def _chosen(indices: Sequence[int] | None, n: int, what: str) -> list[int]:

@@ -28,13 +28,16 @@ def choose_device(name: str = "auto") -> torch.device:
         If this machine does not have it.
     """
     devices = available_devices()
-    if name == "auto":
-        return torch.device(devices[0])
-    if name.split(":")[0] not in devices:
+    try:
+        device = torch.device(devices[0] if name == "auto" else name)
+        known = device.type in devices
+    except RuntimeError:  # torch's way to say that there is no such name
+        known = False
+    if not known or (device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count()):
         raise ConfigError(
             f"This machine has no device {name!r} that PyTorch can use; it has {', '.join(devices)}."
         )
-    return torch.device(name)
+    return device
 
 
 def mixed_precision(device: torch.device) -> contextlib.AbstractContextManager[None]:

@@ -77,7 +77,7 @@ class Engine:
             On the CPU.
         """
         while True:
-            size = min(self._batch_size or len(images), len(images))
+            size = min(self.batch_size(images[0].numel() * len(views)), len(images))
             try:
                 parts = [
                     probabilities(self._network, images[part].to(self.device), views).cpu()
@@ -112,10 +112,6 @@ class Engine:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    # CUDA has a class of its own; MPS and the CPU's allocator say it in words only.
-    text = str(error).lower()
-    return (
-        isinstance(error, torch.OutOfMemoryError)
-        or "out of memory" in text
-        or "can't allocate memory" in text
-    )
+    # CUDA has a class of its own; its libraries, MPS and the CPU's allocator say it in words only.
+    words = ("out of memory", "can't allocate memory", "not enough memory", "status_alloc_failed")
+    return isinstance(error, torch.OutOfMemoryError) or any(w in str(error).lower() for w in words)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +16,14 @@ from napari_cardioseg.domain import ConfigError, Job, Progress
 from napari_cardioseg.predict.engine import Engine
 from napari_cardioseg.predict.infer import AS_IT_IS, TEST_TIME_VIEWS, batches
 from napari_cardioseg.predict.model import Model
-from napari_cardioseg.predict.preprocess import normalise, resampling_factor
+from napari_cardioseg.predict.preprocess import FIELD_OF_VIEW, normalise, resampling_factor
 from napari_cardioseg.predict.region import Region, region_of_heart
 from napari_cardioseg.refine import clean_up
 
 _LOCATING_FRAMES = 48  # enough of any stack to outvote the frames that fool the network
 _CELL = 4  # the evidence is kept on cells of this many pixels
+_MAY_BE = 0.05  # probability from which a pixel counts as possibly heart
+_SMALL_AREA = 20.0  # pixels: doubt about less than this is no doubt about the frame
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,12 @@ class _Place:
             spans.append(slice(max(start, 0), min(stop, m)))
         return Region(spans[0], spans[1])
 
+    def spread(self, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the evidence (y, x), gathered in cells over whole frames, at each pixel of the window."""
+        pixels = F.interpolate(torch.from_numpy(evidence)[None, None], size=self.shape, mode="bilinear")
+        near = self.to_native(pixels[..., self.region.rows, self.region.columns])
+        return np.asarray(near[0, 0].numpy())
+
     def to_native(self, p: Tensor) -> Tensor:
         """Bring probabilities (n, classes, y, x) of the region to the native pixels of the window."""
         if self.shape == self.native:
@@ -91,7 +99,7 @@ class _Place:
             centres = (torch.arange(there.start, there.stop) + 0.5) * n / m - here.start
             axes.append(2 * centres / (here.stop - here.start) - 1)
         grid = torch.stack(torch.meshgrid(axes[1], axes[0], indexing="xy"), dim=-1)
-        grid = grid[None].expand(len(p), -1, -1, -1)
+        grid = grid[None].expand(len(p), -1, -1, -1).to(p.dtype)
         return F.grid_sample(p, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
@@ -131,32 +139,37 @@ def predict_frames(
         If the device is not there.
     """
     engine = Engine(model.network, options.device, options.batch_size)
-    sample = _locating_sample(frames if others is None else np.concatenate((frames, others)))
+    notes = list(_notes_on_size(frames, pixel_size, model))
+    sample = _locating_sample(frames, others)
     steps = len(sample) + len(frames)
     evidence, shape = yield from _locate(sample, pixel_size, model, engine, steps)
     place = _Place(region_of_heart(evidence, shape), shape, (frames.shape[1], frames.shape[2]))
+    support = place.spread(evidence)
     views = TEST_TIME_VIEWS if options.tta else AS_IT_IS
     labels = np.zeros(frames.shape, dtype=np.uint8)
     uncertainty = np.empty(len(frames), dtype=np.float32)
-    heart = np.zeros(place.window.shape)
     values = np.array([0, *model.card.scheme.values], dtype=np.uint8)
-    notes: list[str] = []
-    for part in batches(len(frames), engine.batch_size(int(np.prod(place.region.shape)) * len(views))):
+    channel_of = np.zeros(256, dtype=np.int64)
+    channel_of[values] = np.arange(len(values))
+    pixels = int(np.prod(place.region.shape)) * len(views)
+    done = 0
+    while done < len(frames):
+        part = slice(done, min(done + engine.batch_size(pixels), len(frames)))
         p = place.to_native(engine.probabilities(_near(frames[part], pixel_size, model, place.region), views))
-        labels[part, place.window.rows, place.window.columns] = values[p.argmax(dim=1).numpy()]
-        uncertainty[part] = expected_error(p).numpy()
-        heart += (1 - p[:, 0]).sum(dim=0).numpy()
+        found = values[p.argmax(dim=1).numpy()]
+        if options.clean_up:
+            found = clean_up(found, support, model.card.scheme)
+        labels[part, place.window.rows, place.window.columns] = found
+        uncertainty[part] = expected_error(p, torch.from_numpy(channel_of[found])).numpy()
+        done = part.stop
         news = engine.take_notes()
         notes += news
-        yield Progress(len(sample) + part.stop, steps, "Segmenting", " ".join(news))
-    if options.clean_up:
-        box = (slice(None), place.window.rows, place.window.columns)
-        labels[box] = clean_up(labels[box], heart, model.card.scheme)
+        yield Progress(len(sample) + done, steps, "Segmenting", " ".join(news))
     return FramesPrediction(labels, uncertainty, tuple(notes))
 
 
-def expected_error(p: Tensor) -> Tensor:
-    """Estimate how wrong each frame's most probable labels are, by the network's own probabilities.
+def expected_error(p: Tensor, channels: Tensor) -> Tensor:
+    """Estimate how wrong each frame's labels are, by the network's own probabilities.
 
     One minus the expected soft Dice of foreground: were the probabilities right, the Dice to the truth
     would fall short of 1 by about this much.
@@ -165,23 +178,40 @@ def expected_error(p: Tensor) -> Tensor:
     ----------
     p : (n, classes, y, x) tensor
         Class probabilities; channel 0 is background.
+    channels : (n, y, x) int64 tensor
+        The channel chosen for each pixel.
 
     Returns
     -------
     (n,) tensor
         From 0, sure, to 1.
     """
-    chosen = torch.zeros_like(p).scatter_(1, p.argmax(dim=1, keepdim=True), 1.0)[:, 1:]
-    overlap = (p[:, 1:] * chosen).sum(dim=(1, 2, 3))
-    size = p[:, 1:].sum(dim=(1, 2, 3)) + chosen.sum(dim=(1, 2, 3))
-    # One pixel's worth keeps a frame without any heart sure of itself.
-    return 1 - (2 * overlap + 1) / (size + 1)
+    chosen = torch.zeros_like(p).scatter_(1, channels[:, None], 1.0)[:, 1:]
+    # A little everywhere adds up over a frame and means nothing: only what may be heart counts.
+    heart = torch.where(p[:, 1:] >= _MAY_BE, p[:, 1:], 0.0)
+    overlap = (heart * chosen).sum(dim=(1, 2, 3))
+    size = heart.sum(dim=(1, 2, 3)) + chosen.sum(dim=(1, 2, 3))
+    return 1 - (2 * overlap + _SMALL_AREA) / (size + _SMALL_AREA)
 
 
-def _locating_sample(frames: NDArray[np.generic]) -> NDArray[np.generic]:
-    chosen = np.linspace(0, len(frames) - 1, min(len(frames), _LOCATING_FRAMES)).round().astype(int)
-    sample: NDArray[np.generic] = frames[chosen]
-    return sample
+def _notes_on_size(
+    frames: NDArray[np.generic], pixel_size: tuple[float, float] | None, model: Model
+) -> Iterator[str]:
+    shape = (frames.shape[1], frames.shape[2])
+    if pixel_size is None and resampling_factor(shape, None, model.card.preprocessing) != (1.0, 1.0):
+        yield (
+            "The images do not state their pixel size; they were taken to be "
+            f"{FIELD_OF_VIEW:.0f} mm wide, and the masks are worse where they are not."
+        )
+
+
+def _locating_sample(frames: NDArray[np.generic], others: NDArray[np.generic] | None) -> NDArray[np.generic]:
+    """Choose some frames, evenly, from two sets."""
+    n = len(frames)
+    total = n if others is None else n + len(others)
+    chosen = np.linspace(0, total - 1, min(total, _LOCATING_FRAMES)).round().astype(int)
+    sample: NDArray[np.generic] = frames[chosen[chosen < n]]
+    return sample if others is None else np.concatenate((sample, others[chosen[chosen >= n] - n]))
 
 
 def _locate(
@@ -210,10 +240,11 @@ def _locate(
 def _prepare(frames: NDArray[np.generic], pixel_size: tuple[float, float] | None, model: Model) -> Tensor:
     """Normalise frames and bring them to the network's spacing."""
     images = torch.from_numpy(normalise(frames, model.card.preprocessing))
-    factor = resampling_factor(pixel_size, model.card.preprocessing)
+    shape = (images.shape[1], images.shape[2])
+    factor = resampling_factor(shape, pixel_size, model.card.preprocessing)
     if factor == (1.0, 1.0):
         return images
-    size = [max(round(n * f), 1) for n, f in zip(images.shape[1:], factor, strict=True)]
+    size = [max(round(n * f), 1) for n, f in zip(shape, factor, strict=True)]
     return F.interpolate(images[:, None], size=size, mode="bilinear", antialias=True)[:, 0]
 
 

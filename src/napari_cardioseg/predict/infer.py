@@ -67,7 +67,8 @@ def _seen(network: SegmentationNetwork, images: Tensor, view: View) -> Tensor:
     with mixed_precision(images.device):
         logits = logits_of(network, shown.contiguous(memory_format=torch.channels_last))
     p = logits.softmax(dim=1)
-    return p if view == View() else _turned(p, -view.angle, 1 / view.scale)
+    # What this view did not show comes back as zeros, and so has no say in the average.
+    return p if view == View() else _turned(p, -view.angle, 1 / view.scale, padding="zeros")
 
 
 def batches(n: int, size: int) -> Iterator[slice]:
@@ -76,12 +77,12 @@ def batches(n: int, size: int) -> Iterator[slice]:
         yield slice(start, min(start + size, n))
 
 
-def _turned(images: Tensor, angle: float, scale: float) -> Tensor:
-    """Turn images about their centres and enlarge them; what lies beyond the border repeats it."""
+def _turned(images: Tensor, angle: float, scale: float, padding: str = "border") -> Tensor:
+    """Turn images about their centres and enlarge them; what lies beyond the border repeats it or is zero."""
     height, width = images.shape[-2:]
     cos, sin = math.cos(math.radians(angle)) / scale, math.sin(math.radians(angle)) / scale
     # Coordinates run from -1 to 1 along both axes, so that an oblong image needs its sides' ratio.
     matrix = torch.tensor([[cos, -sin * height / width, 0], [sin * width / height, cos, 0]])
     matrix = matrix.to(images.device).expand(len(images), 2, 3)
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
-    return F.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    return F.grid_sample(images, grid, mode="bilinear", padding_mode=padding, align_corners=False)

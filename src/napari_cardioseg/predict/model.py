@@ -37,6 +37,11 @@ class Model:
             If the weights do not fit the network, or hold values that are not finite.
         """
         network = build_network(card.network)
+        if network.classes != len(card.scheme) + 1:
+            raise ModelError(
+                f"The model {card.name!r} names {len(card.scheme)} classes, but its network has "
+                f"{network.classes - 1}; its file is damaged or was put together wrongly."
+            )
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in weights.items()}
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():

@@ -9,9 +9,13 @@ from napari_cardioseg.domain import Preprocessing
 
 FloatImages = NDArray[np.float32]
 
-# The networks are trained on hearts scaled at random by more than this, and pixels left as the scanner
-# made them keep borders where the scanner put them; so images within it are not resampled.
+# The networks are trained on hearts scaled and stretched at random by more than this, and pixels left as the
+# scanner made them keep borders where the scanner put them; so images within it are not resampled.
 _TOLERATED_SCALE = 1.2
+_TOLERATED_STRETCH = 1.1
+
+FIELD_OF_VIEW = 340.0
+"""Extent in mm of the longer side of an image that does not state its pixel size."""
 
 
 def normalise(frames: NDArray[np.generic], preprocessing: Preprocessing) -> FloatImages:
@@ -42,25 +46,29 @@ def normalise(frames: NDArray[np.generic], preprocessing: Preprocessing) -> Floa
 
 
 def resampling_factor(
-    pixel_size: tuple[float, float] | None, preprocessing: Preprocessing
+    shape: tuple[int, int], pixel_size: tuple[float, float] | None, preprocessing: Preprocessing
 ) -> tuple[float, float]:
     """Choose the factors along y and x by which an image is enlarged for the network.
 
     Parameters
     ----------
+    shape : (y, x)
+        Size of the image in pixels.
     pixel_size : (dy, dx) in mm, or None where unknown
-        In-plane spacing of the image.
+        In-plane spacing of the image; where unknown, the image is taken for `FIELD_OF_VIEW` wide.
     preprocessing : Preprocessing
         States the spacing that the network was trained at.
 
     Returns
     -------
     (float, float)
-        (1, 1) where the spacing is unknown, of no matter, or near enough to the network's own.
+        (1, 1) where the spacing is of no matter to the network, or near enough to its own.
     """
-    if pixel_size is None or preprocessing.spacing is None:
+    if preprocessing.spacing is None:
         return 1.0, 1.0
-    fy, fx = (size / preprocessing.spacing for size in pixel_size)
-    if all(1 / _TOLERATED_SCALE <= f <= _TOLERATED_SCALE for f in (fy, fx)):
+    dy, dx = pixel_size or (FIELD_OF_VIEW / max(shape),) * 2
+    fy, fx = dy / preprocessing.spacing, dx / preprocessing.spacing
+    near = all(1 / _TOLERATED_SCALE <= f <= _TOLERATED_SCALE for f in (fy, fx))
+    if near and 1 / _TOLERATED_STRETCH <= fy / fx <= _TOLERATED_STRETCH:
         return 1.0, 1.0
     return fy, fx

@@ -1,7 +1,7 @@
 """Networks over images of any size: borders mirrored, large images in overlapping tiles.
 
-The overlap-tile strategy of Ronneberger et al. (2015), section 2: what a tile needs beyond its border
-comes from the image, and beyond the image's border from its mirror.
+The overlap-tile strategy of Ronneberger et al. (2015), section 2: what a tile needs beyond its border comes
+from the image. An image whose sides the network's stride does not divide is completed by its mirror.
 """
 
 from __future__ import annotations
