@@ -154,17 +154,19 @@ def test_doubt_is_about_the_labels_and_not_about_empty_frames():
         p[0, 0] = 1 - heart
         return p
 
-    nowhere = torch.zeros(1, 64, 64, dtype=torch.long)
+    def masks(heart):
+        return torch.stack((~heart, heart))[None]
+
+    nowhere = masks(torch.zeros(64, 64, dtype=torch.bool))
     assert expected_error(p_of(torch.full((64, 64), 0.01)), nowhere) == pytest.approx(0, abs=1e-6)
     torn = torch.zeros(64, 64)
     torn[20:40, 20:40] = 0.45
     assert expected_error(p_of(torn), nowhere) > 0.8
-    sure, labels = torch.zeros(64, 64), nowhere.clone()
+    sure = torch.zeros(64, 64)
     sure[20:40, 20:40] = 1.0
-    labels[0, 20:40, 20:40] = 1
-    assert expected_error(p_of(sure), labels) == pytest.approx(0, abs=1e-6)
+    assert expected_error(p_of(sure), masks(sure > 0)) == pytest.approx(0, abs=1e-6)
     assert expected_error(p_of(sure), nowhere) > 0.9
-    assert 0.2 < expected_error(p_of(sure), labels.roll(5, 1)) < 0.4
+    assert 0.2 < expected_error(p_of(sure), masks(sure.roll(5, 1) > 0)) < 0.4
 
 
 @pytest.mark.parametrize(("matrix", "expected"), [((512, 512), 0.5), ((256, 256), 1.0), ((128, 100), 2.0)])

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from napari_cardioseg.domain import LV_SCHEME, ConfigError, Preprocessing, drain
+from napari_cardioseg.domain import LV_SCHEME, ConfigError, ModelCard, Preprocessing, drain
+from napari_cardioseg.predict import Model
 from napari_cardioseg.train.augment import Augmentation, augment
 from napari_cardioseg.train.data import IGNORED, fingerprint, prepare_frames
 from napari_cardioseg.train.split import split_patients
@@ -103,7 +104,7 @@ def test_a_teacher_fills_in_what_nobody_labelled_and_nothing_else(make_frames):
         def forward(self, images):
             return answer.log().expand(len(images), 3, 64, 64)
 
-    filled = drain(fill_in_labels(data, Teacher(), Preprocessing(), torch.device("cpu")))
+    filled = drain(fill_in_labels(data, Model(Teacher(), ModelCard("t", {})), torch.device("cpu")))
     assert filled.known.all()
     assert torch.equal(filled.draw, data.draw)
     for before, after, known in zip(data.labels, filled.labels, data.known, strict=True):
@@ -115,3 +116,9 @@ def test_a_teacher_fills_in_what_nobody_labelled_and_nothing_else(make_frames):
         assert (after[:20][rest[:20]] == 2).all()
         assert (after[20:40][rest[20:40]] == IGNORED).all()
         assert (after[40:][rest[40:]] == 0).all()
+
+
+@pytest.mark.parametrize("wrong", [{"scale": 0.0}, {"anywhere": 1.5}, {"noise": -1.0}])
+def test_impossible_augmentations_are_refused(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        Augmentation(**wrong)

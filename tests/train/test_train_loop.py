@@ -5,9 +5,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from napari_cardioseg.domain import ConfigError, ModelError, drain
+from napari_cardioseg.domain import LV_SCHEME, ConfigError, LabelScheme, ModelCard, ModelError, drain
 from napari_cardioseg.predict import Model, PredictOptions
-from napari_cardioseg.store.models import read_model
+from napari_cardioseg.store.models import ModelFile, read_model, write_model
 from napari_cardioseg.train import TrainConfig, evaluate_frames, load_config, train
 from napari_cardioseg.train.augment import Augmentation
 from napari_cardioseg.train.config import DataConfig, OptimiserConfig
@@ -54,28 +54,77 @@ def test_training_learns_and_its_file_describes_itself(config, make_frames):
     json.dumps(report)
 
 
-def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(config, make_frames, tmp_path):
+@pytest.mark.parametrize("stop_at", [20, 23, 60])
+def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(stop_at, config, make_frames, tmp_path):
     frames = make_frames()
     straight = drain(train(replace(config, output=tmp_path / "straight"), frames))
     job = train(config, frames)
-    for _ in range(23):
-        next(job)
+    while next(job).done < stop_at:
+        pass
     job.close()
     assert (config.output / CHECKPOINT).is_file()
     steps = []
     resumed = drain(train(config, frames), lambda p: steps.append(p.done))
-    assert steps[0] == 24
+    assert steps[0] == min(stop_at + 1, 60) or steps[0] == stop_at  # a validation comes first
+    assert [r["step"] for r in resumed.history] == [20, 40, 60]
     for name, value in weights(straight).items():
         np.testing.assert_array_equal(weights(resumed)[name], value, err_msg=name)
 
 
-def test_a_checkpoint_of_another_network_is_not_taken_up(config, make_frames):
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"network": {"name": "unet", "widths": [8, 16]}},
+        {"data": DataConfig("unused", validation=("A",))},
+        {"augmentation": Augmentation(shift=7)},
+    ],
+)
+def test_a_checkpoint_of_another_run_is_not_taken_up(change, config, make_frames):
     job = train(config, make_frames())
     next(job)
     job.close()
-    other = replace(config, network={"name": "unet", "widths": [8, 16]})
-    with pytest.raises(ConfigError, match="does not belong to this configuration"):
-        drain(train(other, make_frames()))
+    with pytest.raises(ConfigError, match="other settings, patients or labels"):
+        drain(train(replace(config, **change), make_frames()))
+    (config.output / CHECKPOINT).write_bytes(b"no checkpoint")
+    with pytest.raises(ConfigError, match="damaged"):
+        drain(train(config, make_frames()))
+
+
+def test_the_last_weights_are_kept_where_nothing_is_to_be_chosen(config, make_frames, tmp_path):
+    last = replace(config, optimiser=replace(config.optimiser, keep_best=False))
+    result = drain(train(last, make_frames()))
+    assert result.card.metrics["validation"]["step"] == 60
+    unvalidated = replace(last, output=tmp_path / "other", data=DataConfig("unused"))
+    assert drain(train(unvalidated, make_frames())).card.metrics == {}
+
+
+def test_a_run_that_diverges_stops_with_a_sentence(config, make_frames):
+    wild = replace(config, optimiser=replace(config.optimiser, learning_rate=1e30, gradient_norm=1e30))
+    with pytest.raises(ConfigError, match="no longer a number"):
+        drain(train(wild, make_frames()))
+
+
+def test_crops_must_suit_the_network_and_classes_the_labels(config, make_frames, tmp_path):
+    with pytest.raises(ConfigError, match="no multiple of this network's 4"):
+        drain(train(replace(config, optimiser=replace(config.optimiser, crop=50)), make_frames()))
+    swapped = LabelScheme(tuple(replace(c, value=3 - c.value) for c in LV_SCHEME))
+    path = tmp_path / "swapped.safetensors"
+    write_model(path, ModelFile(ModelCard("swapped", config.network, swapped), {}))
+    with pytest.raises(ModelError, match="other classes"):
+        drain(train(replace(config, teacher=str(path)), make_frames()))
+
+
+def test_evaluation_goes_by_the_names_of_classes_and_always_gives_its_keys(config, make_frames):
+    result = drain(train(replace(config, optimiser=replace(config.optimiser, steps=40)), make_frames()))
+    file = read_model(result.path)
+    frames = [replace(f, known=frozenset({1})) for f in make_frames() if f.patient == "C"]
+    report = drain(evaluate_frames(frames, Model.build(file.card, file.weights)))
+    assert report["classes"]["myo"]["n_slices"] == 0
+    assert report["classes"]["myo"]["dice_slice_mean"] is None
+    swapped = LabelScheme(tuple(replace(c, value=3 - c.value) for c in LV_SCHEME))
+    other = Model.build(replace(file.card, scheme=swapped), file.weights)
+    again = drain(evaluate_frames(frames, other))
+    assert again["classes"]["lv"] == report["classes"]["lv"]
 
 
 def test_the_rate_warms_up_and_falls_to_zero():

@@ -129,10 +129,6 @@ def predict_frames(
     others : (m, y, x) array, optional
         Further frames of the same stack, which help to locate the heart.
 
-    Returns
-    -------
-    FramesPrediction
-
     Raises
     ------
     ConfigError
@@ -149,8 +145,6 @@ def predict_frames(
     labels = np.zeros(frames.shape, dtype=np.uint8)
     uncertainty = np.empty(len(frames), dtype=np.float32)
     values = np.array([0, *model.card.scheme.values], dtype=np.uint8)
-    channel_of = np.zeros(256, dtype=np.int64)
-    channel_of[values] = np.arange(len(values))
     pixels = int(np.prod(place.region.shape)) * len(views)
     done = 0
     while done < len(frames):
@@ -160,7 +154,9 @@ def predict_frames(
         if options.clean_up:
             found = clean_up(found, support, model.card.scheme)
         labels[part, place.window.rows, place.window.columns] = found
-        uncertainty[part] = expected_error(p, torch.from_numpy(channel_of[found])).numpy()
+        uncertainty[part] = expected_error(
+            p, torch.from_numpy(found[:, None] == values[:, None, None])
+        ).numpy()
         done = part.stop
         news = engine.take_notes()
         notes += news
@@ -168,7 +164,7 @@ def predict_frames(
     return FramesPrediction(labels, uncertainty, tuple(notes))
 
 
-def expected_error(p: Tensor, channels: Tensor) -> Tensor:
+def expected_error(p: Tensor, chosen: Tensor) -> Tensor:
     """Estimate how wrong each frame's labels are, by the network's own probabilities.
 
     One minus the expected soft Dice of foreground: were the probabilities right, the Dice to the truth
@@ -178,19 +174,18 @@ def expected_error(p: Tensor, channels: Tensor) -> Tensor:
     ----------
     p : (n, classes, y, x) tensor
         Class probabilities; channel 0 is background.
-    channels : (n, y, x) int64 tensor
-        The channel chosen for each pixel.
+    chosen : (n, classes, y, x) bool tensor
+        The masks of all channels.
 
     Returns
     -------
     (n,) tensor
         From 0, sure, to 1.
     """
-    chosen = torch.zeros_like(p).scatter_(1, channels[:, None], 1.0)[:, 1:]
     # A little everywhere adds up over a frame and means nothing: only what may be heart counts.
     heart = torch.where(p[:, 1:] >= _MAY_BE, p[:, 1:], 0.0)
-    overlap = (heart * chosen).sum(dim=(1, 2, 3))
-    size = heart.sum(dim=(1, 2, 3)) + chosen.sum(dim=(1, 2, 3))
+    overlap = (heart * chosen[:, 1:]).sum(dim=(1, 2, 3))
+    size = heart.sum(dim=(1, 2, 3)) + chosen[:, 1:].sum(dim=(1, 2, 3))
     return 1 - (2 * overlap + _SMALL_AREA) / (size + _SMALL_AREA)
 
 

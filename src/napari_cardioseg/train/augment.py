@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import Generator, Tensor
 
-from napari_cardioseg.domain import Preprocessing
+from napari_cardioseg.domain import ConfigError, Preprocessing
 from napari_cardioseg.predict.preprocess import normalise
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How far a batch is changed; zero switches a change off.
+    """How far a batch is changed; 0 switches a change off, for `scale`, `stretch` and `gamma` 1 does.
 
     Parameters
     ----------
@@ -63,6 +63,17 @@ class Augmentation:
     bias: float = 0.3
     noise: float = 0.15
     blur: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name in ("scale", "stretch", "gamma"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"The augmentation's {name} is a factor of 1 or more.")
+        for name in ("anywhere", "turn", "local"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"The augmentation's {name} is a share, between 0 and 1.")
+        for name in ("rotation", "shift", "contrast", "brightness", "bias", "noise", "blur"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"The augmentation's {name} cannot be negative.")
 
 
 def augment(

@@ -32,6 +32,10 @@ class DataConfig:
     validation: tuple[str, ...] = ()
     fully_labelled_share: float = 0.5
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.fully_labelled_share <= 1:
+            raise ConfigError("The share fully_labelled_share lies between 0 and 1.")
+
 
 @dataclass(frozen=True)
 class OptimiserConfig:
@@ -60,6 +64,8 @@ class OptimiserConfig:
         Gradients longer than this are shortened to it.
     validate_every : int
         Steps between validations, which are also the steps between checkpoints.
+    keep_best : bool
+        Keep the weights that did best on the validation patients rather than the last.
     seed : int
         Seed of all randomness.
     """
@@ -73,6 +79,7 @@ class OptimiserConfig:
     average: float = 0.998
     gradient_norm: float = 5.0
     validate_every: int = 500
+    keep_best: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -176,5 +183,5 @@ def _read(cls: type[T], values: Mapping[str, Any], where: str) -> T:
         )
     try:
         return cls(**values)
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise ConfigError(f"{where} cannot be used: {error}.") from error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,10 @@ from napari_cardioseg.domain import (
     LabelledFrame,
     LabelScheme,
     ModelCard,
+    ModelError,
     Progress,
-    drain,
 )
-from napari_cardioseg.models import SegmentationNetwork, build_network
+from napari_cardioseg.models import build_network
 from napari_cardioseg.predict.device import choose_device, mixed_precision
 from napari_cardioseg.predict.frames import PredictOptions
 from napari_cardioseg.predict.model import Model
@@ -35,6 +35,7 @@ from napari_cardioseg.train.data import IGNORED, TrainingFrames, fingerprint, pr
 from napari_cardioseg.train.evaluate import evaluate_frames
 from napari_cardioseg.train.losses import segmentation_loss
 from napari_cardioseg.train.split import split_patients
+from napari_cardioseg.train.state import RunState, run_digest
 from napari_cardioseg.train.teacher import fill_in_labels
 
 CHECKPOINT = "checkpoint.pt"
@@ -50,54 +51,6 @@ class TrainResult:
     history: tuple[dict[str, Any], ...]
 
 
-@dataclass
-class _State:
-    """All that changes during a run, and so all that a checkpoint holds."""
-
-    network: SegmentationNetwork
-    average: SegmentationNetwork
-    optimiser: torch.optim.AdamW
-    rng: torch.Generator
-    step: int = 0
-    best: float = -math.inf
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-    history: list[dict[str, Any]] = field(default_factory=list)
-
-    def save(self, path: Path) -> None:
-        """Write a checkpoint in one step."""
-        partial = path.with_name(path.name + ".partial")
-        torch.save(
-            {
-                "network": self.network.state_dict(),
-                "average": self.average.state_dict(),
-                "optimiser": self.optimiser.state_dict(),
-                "rng": self.rng.get_state(),
-                "step": self.step,
-                "best": self.best,
-                "best_weights": self.best_weights,
-                "history": self.history,
-            },
-            partial,
-        )
-        partial.replace(path)
-
-    def load(self, path: Path) -> None:
-        """Take up a checkpoint; raises `ConfigError` if it is of another network or damaged."""
-        try:
-            saved = torch.load(path, map_location="cpu", weights_only=True)
-            self.network.load_state_dict(saved["network"])
-            self.average.load_state_dict(saved["average"])
-            self.optimiser.load_state_dict(saved["optimiser"])
-            self.rng.set_state(saved["rng"])
-        except (RuntimeError, KeyError, ValueError, OSError, EOFError) as error:
-            raise ConfigError(
-                f"The checkpoint {path} does not belong to this configuration or is damaged: {error}. "
-                "Delete it, or name another output folder, to start anew."
-            ) from error
-        self.step, self.best = int(saved["step"]), float(saved["best"])
-        self.best_weights, self.history = saved["best_weights"], list(saved["history"])
-
-
 def train(
     config: TrainConfig,
     frames: Sequence[LabelledFrame],
@@ -108,8 +61,8 @@ def train(
     """Train a network on labelled frames, from scratch or from another model's weights.
 
     A checkpoint is written at each validation and when the job is closed; a later call with the same
-    output folder goes on from it. With validation patients the best weights on them are kept, else the
-    last; either way of the moving average.
+    output folder goes on from it. Of the moving average of the weights the best on the validation patients
+    are kept, or the last, as `OptimiserConfig.keep_best` says.
 
     Parameters
     ----------
@@ -135,25 +88,22 @@ def train(
     device = choose_device(config.device)
     description = {**config.network, "classes": len(scheme) + 1}
     data = yield from _prepare(config, chosen, scheme, description, device)
-    state = _start(config, description, device)
+    state = _start(config, description, scheme, device)
+    state.digest = run_digest(config, chosen, held_out)
     config.output.mkdir(parents=True, exist_ok=True)
     checkpoint = config.output / CHECKPOINT
     if resume and checkpoint.is_file():
         state.load(checkpoint)
-    settings = config.optimiser
     try:
-        for loss in _steps(state, data, config, device):
-            yield Progress(state.step, settings.steps, f"Training, loss {loss:.3f}")
-            if state.step % settings.validate_every == 0 or state.step == settings.steps:
-                _check(state, loss, held_out, scheme, config)
-                state.save(checkpoint)
-                _log(config.output / LOG, state.history[-1])
-    except GeneratorExit:
+        yield from _run(state, data, config, held_out, scheme)
+    except (GeneratorExit, KeyboardInterrupt):
         state.save(checkpoint)
         raise
     card = _card(config, scheme, description, chosen, held_out, state)
     path = config.output / f"{config.name}{SUFFIX}"
-    weights = state.best_weights or _copy(state.average)
+    weights = (
+        state.best_weights if config.optimiser.keep_best and state.best_weights else _copy(state.average)
+    )
     write_model(path, ModelFile(card, {k: _half(v) for k, v in weights.items()}))
     return TrainResult(path, card, tuple(state.history))
 
@@ -177,15 +127,21 @@ def _prepare(
     data = prepare_frames(chosen, scheme, config.preprocessing, fully_labelled_share=share)
     if not config.teacher:
         return data
-    teacher = _ready(config.teacher, description)
-    return (yield from fill_in_labels(data, teacher, config.preprocessing, device))
+    teacher = _ready(config.teacher, description, scheme)
+    return (yield from fill_in_labels(data, teacher, device))
 
 
-def _start(config: TrainConfig, description: Mapping[str, Any], device: torch.device) -> _State:
+def _start(
+    config: TrainConfig, description: Mapping[str, Any], scheme: LabelScheme, device: torch.device
+) -> RunState:
     torch.manual_seed(config.optimiser.seed)
     network, average = build_network(description), build_network(description)
     if config.parent:
-        network.load_state_dict(_ready(config.parent, description).state_dict())
+        network.load_state_dict(_ready(config.parent, description, scheme).network.state_dict())
+    if config.optimiser.crop % network.stride:
+        raise ConfigError(
+            f"A crop of {config.optimiser.crop} pixels is no multiple of this network's {network.stride}."
+        )
     average.load_state_dict(network.state_dict())
     for module in (network, average):
         module.to(device)
@@ -202,16 +158,21 @@ def _start(config: TrainConfig, description: Mapping[str, Any], device: torch.de
         lr=config.optimiser.learning_rate,
         fused=True,
     )
-    return _State(network, average, optimiser, torch.Generator().manual_seed(config.optimiser.seed))
+    return RunState(network, average, optimiser, torch.Generator().manual_seed(config.optimiser.seed))
 
 
-def _ready(name_or_path: str, description: Mapping[str, Any]) -> SegmentationNetwork:
-    """Read a model whose weights fit the network that is described."""
+def _ready(name_or_path: str, description: Mapping[str, Any], scheme: LabelScheme) -> Model:
+    """Read a model of the same classes whose weights fit the network that is described."""
     model_file = read_model(name_or_path)
-    return Model.build(replace(model_file.card, network=description), model_file.weights).network
+    theirs = model_file.card
+    if [(c.key, c.value) for c in theirs.scheme] != [(c.key, c.value) for c in scheme]:
+        raise ModelError(f"The model {theirs.name!r} has other classes than this run, or in another order.")
+    return Model.build(replace(theirs, network=description), model_file.weights)
 
 
-def _steps(state: _State, data: TrainingFrames, config: TrainConfig, device: torch.device) -> Iterator[float]:
+def _steps(
+    state: RunState, data: TrainingFrames, config: TrainConfig, device: torch.device
+) -> Iterator[float]:
     """Train to the configured step; yields the loss after each."""
     how = config.optimiser
     state.network.train()
@@ -234,6 +195,10 @@ def _steps(state: _State, data: TrainingFrames, config: TrainConfig, device: tor
         with mixed_precision(device):
             logits = state.network(images)
         loss = segmentation_loss(logits, target.to(device), data.known[drawn].to(device))
+        if not torch.isfinite(loss):
+            raise ConfigError(
+                f"The loss is no longer a number at step {state.step}; lower the learning rate."
+            )
         state.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
         nn.utils.clip_grad_norm_(state.network.parameters(), how.gradient_norm)
@@ -253,25 +218,56 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
             a.copy_(b)
 
 
-def _check(
-    state: _State,
-    loss: float,
+def _run(
+    state: RunState,
+    data: TrainingFrames,
+    config: TrainConfig,
     held_out: Sequence[LabelledFrame],
     scheme: LabelScheme,
-    config: TrainConfig,
-) -> None:
-    """Validate the averaged network and keep it if it is the best so far."""
-    record: dict[str, Any] = {"step": state.step, "loss": loss}
+) -> Job[None]:
+    """Train to the configured step, validating and writing checkpoints on the way."""
+    how = config.optimiser
+    device = next(state.network.parameters()).device
+    if state.unchecked is not None:  # taken up again where a validation was still to come
+        yield from _check(state, held_out, scheme, config)
+    for loss in _steps(state, data, config, device):
+        if state.step % how.validate_every == 0 or state.step == how.steps:
+            state.unchecked = loss
+        yield Progress(state.step, how.steps, f"Training, loss {loss:.3f}")
+        if state.unchecked is not None:
+            yield from _check(state, held_out, scheme, config)
+
+
+def _check(
+    state: RunState, held_out: Sequence[LabelledFrame], scheme: LabelScheme, config: TrainConfig
+) -> Job[None]:
+    """Validate the averaged network, keep it if it is the best so far, and write a checkpoint."""
+    record: dict[str, Any] = {"step": state.step, "loss": state.unchecked}
     if held_out:
         card = ModelCard(config.name, config.network, scheme, config.preprocessing)
         options = PredictOptions(config.device, tta=False)
-        found = drain(evaluate_frames(held_out, Model(state.average, card), options))["classes"]
+        job = evaluate_frames(held_out, Model(state.average, card), options, scheme=scheme)
+        report = yield from _at_step(job, state.step, config.optimiser.steps)
+        found = {key: scores for key, scores in report["classes"].items() if scores["n_slices"]}
         record["dice"] = {key: scores["dice_slice_mean"] for key, scores in found.items()}
         record["failures"] = {key: scores["failures"] for key, scores in found.items()}
-        score = float(np.mean(list(record["dice"].values())))
-        if score > state.best:
-            state.best, state.best_weights = score, _copy(state.average)
+        record["score"] = float(np.mean(list(record["dice"].values())))
+        if record["score"] > state.best:
+            state.best, state.best_weights = record["score"], _copy(state.average)
     state.history.append(record)
+    state.unchecked = None
+    state.save(config.output / CHECKPOINT)
+    _log(config.output / LOG, record)
+
+
+def _at_step(job: Job[dict[str, Any]], step: int, steps: int) -> Job[dict[str, Any]]:
+    """Run a validation, telling the training's step and not the validation's."""
+    while True:
+        try:
+            progress = next(job)
+        except StopIteration as end:
+            return end.value  # type: ignore[no-any-return]  # a generator's return value is untyped here
+        yield Progress(step, steps, f"Validating, {progress.message}", progress.note)
 
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:
@@ -294,11 +290,10 @@ def _card(
     description: Mapping[str, Any],
     chosen: Sequence[LabelledFrame],
     held_out: Sequence[LabelledFrame],
-    state: _State,
+    state: RunState,
 ) -> ModelCard:
-    best = [
-        r for r in state.history if "dice" in r and float(np.mean(list(r["dice"].values()))) == state.best
-    ]
+    checked = [r for r in state.history if "score" in r]
+    kept = max(checked, key=lambda r: r["score"]) if config.optimiser.keep_best and checked else None
     return ModelCard(
         name=config.name,
         network=description,
@@ -316,6 +311,6 @@ def _card(
             "software": {"napari-cardioseg": __version__, "torch": torch.__version__},
         },
         parent=Path(config.parent).stem,
-        metrics={"validation": best[0]} if best else {},
+        metrics={"validation": kept or checked[-1]} if checked else {},
         description=config.description,
     )

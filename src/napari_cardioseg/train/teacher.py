@@ -12,9 +12,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from napari_cardioseg.domain import Job, Preprocessing, Progress
-from napari_cardioseg.models import SegmentationNetwork
+from napari_cardioseg.domain import Job, Progress
 from napari_cardioseg.predict.infer import probabilities
+from napari_cardioseg.predict.model import Model
 from napari_cardioseg.predict.preprocess import normalise
 from napari_cardioseg.predict.region import SIDE
 from napari_cardioseg.train.data import IGNORED, TrainingFrames
@@ -22,9 +22,7 @@ from napari_cardioseg.train.data import IGNORED, TrainingFrames
 _SURE = 0.7  # a guess between 1 - this and this is no lesson
 
 
-def fill_in_labels(
-    data: TrainingFrames, teacher: SegmentationNetwork, preprocessing: Preprocessing, device: torch.device
-) -> Job[TrainingFrames]:
+def fill_in_labels(data: TrainingFrames, teacher: Model, device: torch.device) -> Job[TrainingFrames]:
     """Label the unknown classes of each frame as the teacher sees them, and leave out where it is unsure.
 
     What a reader labelled stays. Elsewhere the teacher is asked what a pixel is given that it belongs to
@@ -34,10 +32,8 @@ def fill_in_labels(
     ----------
     data : TrainingFrames
         With classes unknown on some frames; how often each is drawn stays as it is.
-    teacher : SegmentationNetwork
-        In evaluation mode, of the same classes.
-    preprocessing : Preprocessing
-        How images are normalised.
+    teacher : Model
+        Of the same classes.
     device : torch.device
         Where to compute.
 
@@ -48,11 +44,11 @@ def fill_in_labels(
     """
     partial = (~data.known).any(dim=1).nonzero()[:, 0]
     labels = data.labels.clone()
-    teacher = teacher.to(device)
+    network = teacher.network.to(device)
     for done, i in enumerate(partial.tolist(), start=1):
         box = _around(data.centres[i], data.images.shape[1:])
-        image = normalise(data.images[i][box][None].numpy(), preprocessing)
-        p = probabilities(teacher, torch.from_numpy(image).to(device)).cpu()
+        image = normalise(data.images[i][box][None].numpy(), teacher.card.preprocessing)
+        p = probabilities(network, torch.from_numpy(image).to(device)).cpu()
         labels[i][box] = _filled(labels[i][box][None], p, data.known[i][None])[0]
         yield Progress(done, len(partial), "Filling in labels")
     return replace(data, labels=labels, known=torch.ones_like(data.known))
