@@ -54,7 +54,7 @@ def run(report: Report, options: argparse.Namespace) -> None:
     report.fact("torch threads", torch.get_num_threads())
     plain = PredictOptions(device=options.device, tta=False)
     averaged = replace(plain, tta=True)
-    with_tta, without = "240 frames, averaged over mirrored copies", "240 frames, each image once"
+    with_tta, without = "240 frames, averaged over views", "240 frames, each image once"
     report.compare(
         with_tta,
         lambda: drain(predict_cine(cine, model, options=averaged)),
