@@ -22,8 +22,8 @@ Every figure here comes from a file of `benchmarks/results/`, written by the com
 ## How well the network does
 
 `python -m benchmarks.accuracy`, after `napari-cardioseg train` with `configs/unet-teacher.toml`,
-`unet-student.toml` and `unet-validation.toml`. The shipped model has learnt from all 29 Sunnybrook patients at
-hand, so it is measured by its twin: the same recipe without eight of them. Given are means of the Dice
+`unet-student.toml` and `unet-validation.toml`. The shipped model has learnt from all 29 Sunnybrook patients
+at hand, so it is measured by its twin: the same recipe without eight of them. Given are means of the Dice
 coefficient over frames, and over patients of the Dice of their volumes; a failure is a frame below 0.5. The
 myocardium counts only where its outer border was drawn (three of the patients, at end-diastole).
 
@@ -39,11 +39,11 @@ By patient, as `segment` does it by default:
 """
 
 _CAUTION = """
-Two things make these figures kinder than a stranger's patients would be. Which step of the first two runs was
-kept, and which views test-time augmentation averages, was chosen on these same eight patients; and all patients
-come from one type of scanner. Eight patients, three of them for the myocardium, are few. Only slices that the
-reader contoured are in the data: beyond the base and the apex the network often draws a ventricle where a reader
-draws none, and no figure here shows it.
+Two things make these figures kinder than a stranger's patients would be. Which step of the first two runs
+was kept, and which views test-time augmentation averages, was chosen on these same eight patients; and all
+patients come from one type of scanner. Eight patients, three of them for the myocardium, are few. Only slices
+that the reader contoured are in the data: beyond the base and the apex the network often draws a ventricle
+where a reader draws none, and no figure here shows it.
 
 ## How long it takes
 
