@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -5,6 +6,7 @@ import pytest
 import torch
 
 from napari_cardioseg.domain import Cine, ConfigError, DataError, Geometry, ModelError, drain
+from napari_cardioseg.io import load_cine, scan
 from napari_cardioseg.models import build_network
 from napari_cardioseg.predict import Model, PredictOptions, predict_cine, predict_ed_es
 from napari_cardioseg.predict import engine as engine_module
@@ -13,6 +15,7 @@ from napari_cardioseg.predict.frames import expected_error
 from napari_cardioseg.predict.infer import AS_IT_IS, TEST_TIME_VIEWS, probabilities
 from napari_cardioseg.predict.preprocess import normalise, resampling_factor
 from napari_cardioseg.quantify.overlap import dice
+from napari_cardioseg.store.models import DEFAULT_MODEL, read_model
 
 
 @pytest.fixture
@@ -207,3 +210,17 @@ def test_a_gpu_without_memory_hands_over_to_the_cpu_in_small_batches(threshold_m
     assert len(result) == 40
     assert max(sizes) <= 4
     assert "on the CPU" in engine.take_notes()[-1]
+
+
+@pytest.mark.sunnybrook
+def test_ed_and_es_of_real_hearts_are_the_readers_to_a_phase_or_two(sunnybrook):
+    reference = json.loads((sunnybrook / "reference.json").read_text())
+    file = read_model(DEFAULT_MODEL)
+    model = Model.build(file.card, file.weights)
+    for name, known in reference.items():
+        series = drain(scan(sunnybrook / "dicom" / name)).series[0]
+        cine = drain(load_cine(series))
+        _, ed, es = drain(predict_ed_es(cine, model, PredictOptions(tta=False)))
+        for found, phase in ((ed, known["ed_phase"]), (es, known["es_phase"])):
+            apart = abs(found - phase)
+            assert min(apart, cine.n_phases - apart) <= 2, f"{name}: {found} instead of {phase}"

@@ -13,7 +13,6 @@ from napari_cardioseg.predict.frames import PredictOptions, predict_frames
 from napari_cardioseg.predict.model import Model
 
 _LOCATING_PHASES = 4
-_MIDDLE = 0.5  # share of the slices, about the middle of the stack, that stand for the whole volume
 
 
 @dataclass(frozen=True)
@@ -98,8 +97,8 @@ def predict_ed_es(
 ) -> Job[tuple[Prediction, int, int]]:
     """Find end-diastole and end-systole, and segment all slices of both.
 
-    They are the phases of the largest and the smallest LV cavity over the middle slices, which are
-    segmented at every phase without test-time augmentation.
+    They are the phases of the largest and the smallest LV cavity over all slices that have every phase. The
+    middle slices alone will not do: an infarcted heart does not contract everywhere at once.
 
     Parameters
     ----------
@@ -124,21 +123,17 @@ def predict_ed_es(
         )
     if cine.n_phases < 2:
         raise DataError("This series has one phase only, so that there is no end-diastole and end-systole.")
-    n = cine.n_slices
-    complete = np.flatnonzero(cine.present.all(axis=0))
-    if not len(complete):
+    complete = np.flatnonzero(cine.present.all(axis=0)).tolist()
+    if not complete:
         raise DataError(
             "End-diastole and end-systole cannot be found: every slice lacks an image at some phase. "
             "Choose the phases yourself."
         )
-    order = complete[np.argsort(np.abs(complete - (n - 1) / 2), kind="stable")]
-    middle = sorted(int(z) for z in order[: max(round(n * _MIDDLE), 1)])
-    quick = yield from as_part(
-        predict_cine(cine, model, slices=middle, options=replace(options, tta=False)), 0, 2, "Timing the beat"
-    )
-    cavity = (quick.labels[:, middle] == lv).sum(axis=(1, 2, 3))
+    job = predict_cine(cine, model, slices=complete, options=replace(options, tta=False))
+    quick = yield from as_part(job, 0, 2, "Timing the beat")
+    cavity = (quick.labels == lv).sum(axis=(1, 2, 3))
     if not cavity.any():
-        raise DataError("No LV cavity was found in the middle slices, so that ED and ES are not known.")
+        raise DataError("No LV cavity was found at any phase, so that ED and ES are not known.")
     ed, es = int(cavity.argmax()), int(cavity.argmin())
     prediction = yield from as_part(predict_cine(cine, model, phases=(ed, es), options=options), 1, 2)
     return replace(prediction, notes=tuple(dict.fromkeys((*quick.notes, *prediction.notes)))), ed, es
