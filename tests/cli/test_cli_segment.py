@@ -111,6 +111,18 @@ def test_nifti_goes_in_as_well(study: Path, untrained: Path, small_phantom: Phan
     assert nib.load(out).affine == pytest.approx(affine, abs=1e-3)
 
 
+def test_the_images_are_not_replaced_by_their_labels(
+    untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = tmp_path / "cine.nii.gz"
+    nib.save(nib.Nifti1Image(np.ones((32, 32, 3, 2), np.int16), np.diag((-2, -2, 8, 1))), images)
+    before = images.read_bytes()
+    for source in (images, tmp_path):
+        assert segment(source, "--model", untrained, "-o", images) == 1
+        assert "holds the images themselves" in capsys.readouterr().err
+    assert images.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [

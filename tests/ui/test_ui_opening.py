@@ -169,6 +169,27 @@ def test_a_path_that_is_not_there_is_told(desk: Desk, tmp_path: Path) -> None:
     assert desk.session.cine is None
 
 
+def test_a_file_that_is_no_image_is_told_and_the_list_of_series_stays(
+    desk: Desk, folder: Path, tmp_path: Path
+) -> None:
+    opening.open_path(desk.session, folder)
+    scan, cine = desk.session.scan, desk.session.cine
+    (tmp_path / "letter.txt").write_text("Dear colleague")
+    opening.open_path(desk.session, tmp_path / "letter.txt")
+    assert desk.told[-1][0] == "error"
+    assert "letter.txt is not a DICOM file" in desk.told[-1][1]
+    assert desk.session.scan is scan
+    assert desk.session.cine is cine
+
+
+def test_where_several_series_wait_the_reader_is_asked_to_choose(desk: Desk, folder: Path) -> None:
+    other = make_phantom(1, n_phases=2, n_slices=5, matrix=(48, 48), pixel_mm=6.0)
+    write_phantom_dicom(folder / "other", other)
+    opening.open_path(desk.session, folder)
+    assert desk.session.cine is None
+    assert desk.told[-1] == ("info", "2 series found. Choose one in the list and open it.")
+
+
 def test_contours_are_saved_in_the_background(desk: Desk, saved: Path, tmp_path: Path) -> None:
     saving.save_contours(desk.session, tmp_path / "contours")
     assert list((tmp_path / "contours").glob("*.txt"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,14 @@ import pytest
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QPoint, Qt
 from qtpy.QtTest import QTest
-from qtpy.QtWidgets import QMessageBox, QScrollArea, QTableWidget, QToolButton
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QScrollArea, QTableWidget, QToolButton
 
 from napari_cardioseg.domain import Job, Progress, SliceState
 from napari_cardioseg.io.phantom import Phantom, make_phantom
 from napari_cardioseg.io.phantom_dicom import write_phantom_dicom
 from napari_cardioseg.store.models import DEFAULT_MODEL
 from napari_cardioseg.ui import launch, opening, saving
-from napari_cardioseg.ui.asking import WindowGuard
+from napari_cardioseg.ui.asking import WindowGuard, ask_label_file
 from napari_cardioseg.ui.dock import CardioSegDock, CorrectDock
 from napari_cardioseg.ui.help_overlay import HelpOverlay
 from napari_cardioseg.ui.segment_panel import SegmentPanel
@@ -222,11 +223,14 @@ def test_a_section_by_itself_shows_the_same_session(phantom: Phantom, open_dock:
 def test_the_help_comes_and_goes(phantom: Phantom, open_dock: OpenDock) -> None:
     dock = open_dock()
     dock.session.show(phantom.cine)
-    centre = dock.window().centralWidget()
+    window = dock.window()
+    window.resize(1300, 720)  # the images are now narrower than the list of keys
     QTest.keyClick(canvas(dock.session), Qt.Key.Key_H)
-    assert len(centre.findChildren(HelpOverlay)) == 1
+    (overlay,) = window.findChildren(HelpOverlay)
+    assert window.rect().contains(overlay.geometry())
+    assert overlay.width() >= overlay.minimumSizeHint().width()
     QTest.keyClick(dock.findChildren(QScrollArea)[0], Qt.Key.Key_H)  # keys work from the dock, too
-    assert not centre.findChildren(HelpOverlay)
+    assert not window.findChildren(HelpOverlay)
 
 
 def test_closing_the_window_asks_about_unsaved_masks(
@@ -250,6 +254,53 @@ def test_closing_the_window_asks_about_unsaved_masks(
     assert len(asked) == 1
 
 
+def test_nothing_is_asked_about_another_series_while_a_job_runs(
+    phantom: Phantom, folder: Path, open_dock: OpenDock, finish: Finish, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock = open_dock()
+    session = dock.session
+    opening.open_path(session, folder)
+    finish(session)
+    assert session.link is not None
+    session.link.toggle_accepted((0, 0))
+    asked, told = [], []
+    monkeypatch.setattr(QMessageBox, "question", lambda *words: asked.append(words))
+    session.told.connect(lambda sentence, _level: told.append(sentence))
+
+    def wait_for_ever() -> Job[None]:
+        while True:
+            yield Progress(0, 0, "Waiting")
+
+    session.jobs.start(wait_for_ever(), title="Waiting", on_result=lambda _: None)
+    table = dock.findChildren(QTableWidget)[0]
+    table.itemDoubleClicked.emit(table.item(0, 0))
+    session.jobs.cancel()
+    finish(session)
+    assert told[0].startswith("Something is under way")
+    assert not asked
+
+
+def test_the_file_to_save_in_is_named_after_patient_and_series(
+    phantom: Phantom, open_dock: OpenDock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dock = open_dock()
+    proposed: list[str] = []
+
+    def refuse(_parent: object, _title: str, proposal: str, _filter: str) -> tuple[str, str]:
+        proposed.append(Path(proposal).name)
+        return "", ""
+
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", refuse)
+    for words in ({}, {"description": ""}, {"description": "", "patient_id": ""}):
+        dock.session.show(dataclasses.replace(phantom.cine, **words))
+        ask_label_file(dock.session, dock)
+    assert proposed == [
+        "PHANTOM_SAX_cine_phantom_masks.nii.gz",
+        "PHANTOM_masks.nii.gz",
+        "cine_masks.nii.gz",
+    ]
+
+
 def test_the_shipped_model_is_what_the_panel_offers_first(open_dock: OpenDock) -> None:
     panel = open_dock().findChildren(SegmentPanel)[0]
     assert panel.request == Request(DEFAULT_MODEL)
@@ -258,9 +309,11 @@ def test_the_shipped_model_is_what_the_panel_offers_first(open_dock: OpenDock) -
 def test_the_program_opens_a_study_and_ends_its_jobs_with_the_window(
     folder: Path, qtbot: QtBot, monkeypatch: pytest.MonkeyPatch, finish: Finish
 ) -> None:
+    begun: list[bool] = []
     cleaned: list[bool] = []
 
     def endless() -> Job[None]:
+        begun.append(True)
         try:
             while True:
                 yield Progress(0, 0)
@@ -274,6 +327,7 @@ def test_the_program_opens_a_study_and_ends_its_jobs_with_the_window(
         finish(session)
         assert session.cine is not None
         session.jobs.start(endless(), title="for ever", on_result=print)
+        qtbot.waitUntil(lambda: bool(begun))  # what has not begun has nothing to clean
         viewer.close()
         finish(session)
 

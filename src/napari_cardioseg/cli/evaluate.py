@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> None:
 def table(result: dict[str, Any]) -> str:
     """Write the measures of every class as a table."""
     lines = [
-        f"{result['model']}: {result['n_patients']} patients",
+        f"{result['model']}: {result['n_patients']} patient{'s' if result['n_patients'] != 1 else ''}",
         "class         Dice, slices  Dice, volumes  IoU, slices  failures  slices",
     ]
     for key, m in result["classes"].items():

@@ -89,6 +89,7 @@ def run(options: argparse.Namespace) -> None:
     check_no_corrections(options.output)
     model = load_model(options.model)
     cine = load_series(options.path, options.series)
+    check_no_source(options.output, Path(cine.source))
     if isinstance(options.phases, int) and options.phases >= cine.n_phases:
         raise ConfigError(
             f"There is no phase {options.phases}: this cine has phases 0 to {cine.n_phases - 1}."
@@ -96,7 +97,9 @@ def run(options: argparse.Namespace) -> None:
     prediction = predict(cine, model, options)
     phase = options.phases if isinstance(options.phases, int) else None
     write_labels(options.output, prediction, cine, phase)
-    what = f"phase {phase}" if phase is not None else f"{cine.n_phases} phases"
+    what = f"{cine.n_phases} phases" if phase is None else f"phase {phase}"
+    if options.phases == "ed-es":
+        what += ", of which two are labelled"
     print(f"{options.output}: {cine.n_slices} slices, {what}, by {prediction.model.card.name}")
 
 
@@ -134,6 +137,18 @@ def write_labels(path: Path, prediction: Prediction, cine: Cine, phase: int | No
         save_labels(path, prediction.as_segmentation(), cine)
     else:
         write_nifti_labels(path, prediction.labels, cine.geometry, phase=phase)
+
+
+def check_no_source(output: Path, source: Path) -> None:
+    """Make sure that the labels do not replace the images.
+
+    Raises
+    ------
+    ConfigError
+        If both names mean the same file.
+    """
+    if output.exists() and source.exists() and output.samefile(source):
+        raise ConfigError(f"{output} holds the images themselves; choose another name for the labels.")
 
 
 def check_no_corrections(path: Path) -> None:

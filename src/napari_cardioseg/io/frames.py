@@ -74,6 +74,8 @@ def _read_table(folder: Path) -> list[_Row]:
                 raise DataError(f"{path} has no column named {', '.join(missing)}.")
             rows = [_parse_row(path, reader.line_num, entry) for entry in reader]
     except FileNotFoundError as error:
+        if not folder.is_dir():
+            raise DataError(f"There is no folder {folder}.") from error
         raise DataError(f"{folder} has no {_TABLE}; choose the folder that holds it.") from error
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path} cannot be read: {error}.") from error

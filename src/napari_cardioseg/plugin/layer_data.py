@@ -18,11 +18,16 @@ METADATA_KEY = "napari-cardioseg"
 MASK_OPACITY = 0.45
 
 
+def name_of(cine: Cine) -> str:
+    """Name a cine by its patient and its description, as far as the source gives them."""
+    return ", ".join(word for word in (cine.patient_id, cine.description) if word) or "cine"
+
+
 def cine_layer(cine: Cine) -> LayerData:
     """Give a cine as an image layer, in the window that the scanner asked for."""
     low, high = cine.display_range()
     attributes = {
-        "name": cine.description or "cine",
+        "name": cine.description or name_of(cine),
         "colormap": "gray",
         "contrast_limits": (low, high),
         "interpolation2d": "linear",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from qtpy.QtCore import QEvent, QEventLoop, QObject
 from qtpy.QtWidgets import QFileDialog, QMainWindow, QMessageBox, QWidget
 
+from napari_cardioseg.plugin.layer_data import name_of
 from napari_cardioseg.ui.saving import save_labels
 from napari_cardioseg.ui.session import Session
 
@@ -33,9 +35,8 @@ def may_replace(session: Session, parent: QWidget, why: str = "opening another c
 def ask_label_file(session: Session, parent: QWidget) -> str:
     """Ask for the file to save labels in; empty if the user thinks better of it."""
     cine = session.cine
-    described = cine.description if cine is not None else ""
-    name = "".join(c if c.isalnum() or c in "-_" else "_" for c in described) or "cine"
-    proposal = session.saved_to or str(Path.home() / f"{name}_masks.nii.gz")
+    words = re.findall(r"[\w-]+", name_of(cine) if cine is not None else "cine")
+    proposal = session.saved_to or str(Path.home() / "_".join((*words, "masks.nii.gz")))
     path, _ = QFileDialog.getSaveFileName(parent, "Save labels", proposal, LABEL_FILES)
     return path
 

@@ -26,10 +26,10 @@ from napari_cardioseg.ui.session import Session
 from napari_cardioseg.ui.watching import button, quiet, sentence_label, tool_button, watch
 
 _TOOLS = (
-    ("paint", "Brush", "P"),
-    ("erase", "Eraser", "E"),
-    ("fill", "Fill", "F"),
-    ("pan_zoom", "Pan", "Z"),
+    ("paint", "Brush", "P", "Paint the chosen class; drag with the right button to draw and fill an outline"),
+    ("erase", "Eraser", "E", "Wipe masks away"),
+    ("fill", "Fill", "F", "Click a region to give all of it the chosen class"),
+    ("pan_zoom", "Pan", "Z", "Move and zoom the image; Space does so while it is held"),
 )
 _LARGEST_BRUSH = 60
 
@@ -43,8 +43,10 @@ class CorrectPanel(QWidget):
         self._classes: dict[int, QToolButton] = {}
         self._class_row = QHBoxLayout()
         self._tools = {
-            mode: tool_button(f"{name}  {key}", partial(commands.choose_tool, session, mode), checkable=True)
-            for mode, name, key in _TOOLS
+            mode: tool_button(
+                f"{name}  {key}", partial(commands.choose_tool, session, mode), tip, checkable=True
+            )
+            for mode, name, key, tip in _TOOLS
         }
         self._size = QSlider(Qt.Orientation.Horizontal)
         self._size.setRange(1, _LARGEST_BRUSH)
@@ -55,8 +57,12 @@ class CorrectPanel(QWidget):
         self._size_text.setMinimumWidth(44)
         self._keys = self._step("Keys", commands.toggle_help, "Show the list of all keys")
         self._keys.setSizePolicy(QSizePolicy.Policy.Fixed, QSizePolicy.Policy.Fixed)
-        self._play = self._step("▶ Play", commands.toggle_play)
-        self._accept = button("Accept slice", partial(commands.toggle_accepted, session))
+        self._play = self._step("▶ Play", commands.toggle_play, "Play the beat, or stop it")
+        self._accept = button(
+            "Accept slice",
+            partial(commands.toggle_accepted, session),
+            "This mask is right, or right to be empty: no model changes it again",
+        )
         self._accept.setObjectName("cardioseg-main")
         self._release = button(
             "Release",
@@ -106,11 +112,11 @@ class CorrectPanel(QWidget):
 
     def _step_buttons(self) -> tuple[QToolButton, ...]:
         return (
-            self._step("◀ Phase", commands.previous_phase),
-            self._step("Phase ▶", commands.next_phase),
+            self._step("◀ Phase", commands.previous_phase, "Previous phase of the beat"),
+            self._step("Phase ▶", commands.next_phase, "Next phase of the beat"),
             self._play,
-            self._step("▼ Slice", commands.previous_slice),
-            self._step("Slice ▲", commands.next_slice),
+            self._step("▼ Slice", commands.previous_slice, "Previous slice: a row down in the grid"),
+            self._step("Slice ▲", commands.next_slice, "Next slice: a row up in the grid"),
             self._step("Masks", commands.toggle_masks, "Show or hide the masks"),
             self._step("To review ▶", commands.next_to_review, "Next slice whose mask is not accepted yet"),
             self._step("Unsure ▶", commands.most_uncertain, "The slice of which the model is least sure"),
@@ -140,7 +146,10 @@ class CorrectPanel(QWidget):
     def _class_button(self, index: int, one: LabelClass) -> QToolButton:
         key = f"  {CLASS_KEYS[index]}" if index < len(CLASS_KEYS) else ""
         made = tool_button(
-            f"{one.name}{key}", partial(commands.choose_class, self._session, index), checkable=True
+            f"{one.name}{key}",
+            partial(commands.choose_class, self._session, index),
+            f"Paint {one.name}",
+            checkable=True,
         )
         swatch = QPixmap(12, 12)
         swatch.fill(QColor.fromRgbF(*one.colour))

@@ -99,15 +99,21 @@ class DataPanel(QWidget):
             self._open_path(file)
 
     def _open_path(self, path: str) -> None:
-        if self._session.jobs.is_busy:
-            self._session.tell("Something is under way; wait for it or cancel it.", "warning")
-        elif not opening.is_nifti(path) or may_replace(self._session, self):
+        if self._is_free() and (not opening.is_nifti(path) or may_replace(self._session, self)):
             opening.open_path(self._session, path)
 
     def _on_open(self) -> None:
         series = self._chosen
-        if series is not None and not series.problem and may_replace(self._session, self):
+        if series is None or series.problem or not self._is_free():
+            return
+        if may_replace(self._session, self):
             opening.load(self._session, series)
+
+    def _is_free(self) -> bool:
+        """Whether something can be opened now; if not, say why, before anything is asked."""
+        if self._session.jobs.is_busy:
+            self._session.tell("Something is under way; wait for it or cancel it.", "warning")
+        return not self._session.jobs.is_busy
 
     def _on_order(self) -> None:
         series = self._chosen or self._session.series

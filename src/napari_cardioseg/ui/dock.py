@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFrame, QMainWindow, QScrollArea, QSizePolicy, QVBoxL
 from superqt import QCollapsible
 
 from napari_cardioseg.domain import Cine
+from napari_cardioseg.plugin.layer_data import name_of
 from napari_cardioseg.ui.asking import WindowGuard
 from napari_cardioseg.ui.correct_panel import CorrectPanel
 from napari_cardioseg.ui.data_panel import DataPanel
@@ -82,12 +83,12 @@ class _Dock(QWidget):
     def _on_help(self) -> None:
         window = self.window()
         centre = window.centralWidget() if isinstance(window, QMainWindow) else None
-        if window is None or centre is None:
+        if not isinstance(window, QMainWindow) or centre is None:
             return
         # Several docks of a window may hear the same wish; only the first one answers.
         docks = [dock for dock in window.findChildren(_Dock) if dock.session is self.session]
         if docks and docks[0] is self:
-            toggle_help(self.session, centre)
+            toggle_help(self.session, window)
 
 
 class CardioSegDock(_Dock):
@@ -111,12 +112,16 @@ class CardioSegDock(_Dock):
             column.addWidget(section)
         column.addStretch(1)
         self._scroll.setWidget(inside)
+        watch(self, self.session.scanned, self._on_scanned)
         watch(self, self.session.opened, self._on_opened)
 
     def fold(self, title: str, *, shut: bool = True) -> None:
         """Fold away the section called `title`, or open it."""
         section = self._sections[title]
         section.collapse(animate=False) if shut else section.expand(animate=False)
+
+    def _on_scanned(self) -> None:
+        self.fold("Data", shut=False)  # a list that nobody sees looks as if nothing had been found
 
     def _on_opened(self) -> None:
         """Name the cine; where not everything fits into the window, fold away what has done its work."""
@@ -125,7 +130,7 @@ class CardioSegDock(_Dock):
             data.setText("Data")
             data.expand(animate=False)
             return
-        data.setText(f"Data:  {cine.description or 'cine'}{'  ⚠' if cine.warnings else ''}")
+        data.setText(f"Data:  {name_of(cine)}{'  ⚠' if cine.warnings else ''}")
         inside, seen = self._scroll.widget(), self._scroll.viewport()
         if cine is not self._named and inside is not None and seen is not None:
             self._named = cine

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from qtpy.QtCore import QEvent, QObject, Qt
-from qtpy.QtWidgets import QGridLayout, QLabel, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QGridLayout, QLabel, QMainWindow, QVBoxLayout, QWidget
 
 from napari_cardioseg.ui.keymap import CLASS_KEYS, DRAW, JUDGE, KEYMAP, MOVE, NAPARI_KEYS, VIEW
 from napari_cardioseg.ui.session import Session
@@ -24,9 +24,9 @@ _STYLE = """
 
 
 class HelpOverlay(QWidget):
-    """All keys in groups; a click or the key hides it. It stays in the middle of its parent."""
+    """All keys in groups; a click or the key hides it. It stays over the images, but all in the window."""
 
-    def __init__(self, session: Session, parent: QWidget) -> None:
+    def __init__(self, session: Session, parent: QMainWindow) -> None:
         super().__init__(parent)
         self.setObjectName("cardioseg-help")
         self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
@@ -51,20 +51,24 @@ class HelpOverlay(QWidget):
         self.deleteLater()
 
     def eventFilter(self, watched: QObject | None, event: QEvent | None) -> bool:  # Qt's name
-        """Stay in the middle when the window changes its size."""
+        """Stay in place when the window changes its size."""
         if event is not None and event.type() == QEvent.Type.Resize:
             self._centre()
         return super().eventFilter(watched, event)
 
     def _centre(self) -> None:
-        parent = self.parentWidget()
-        if parent is not None:
+        window = self.parentWidget()
+        images = window.centralWidget() if isinstance(window, QMainWindow) else None
+        if window is not None and images is not None:
             self.adjustSize()
-            self.move((parent.width() - self.width()) // 2, max((parent.height() - self.height()) // 2, 0))
+            place = self.rect()
+            place.moveCenter(images.geometry().center())
+            room = window.width() - self.width(), window.height() - self.height()
+            self.move(max(min(place.x(), room[0]), 0), max(min(place.y(), room[1]), 0))
 
 
-def toggle_help(session: Session, parent: QWidget) -> None:
-    """Lay the list of keys over `parent`, or take it away."""
+def toggle_help(session: Session, parent: QMainWindow) -> None:
+    """Lay the list of keys over a window, or take it away."""
     shown = parent.findChildren(HelpOverlay)
     for overlay in shown:
         overlay.close_down()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -119,7 +119,7 @@ def _open(path: Path, load_first: bool, open_cine: Cine | None) -> Job[Found]:
             return (yield from _reopen(path, None, open_cine))
     found = yield from scan(path)
     if not found.series:
-        return Found(found, problem="" if found.problems else f"{path} holds no images that can be opened.")
+        return Found(found, problem=_in_short(found.problems) or f"{path} holds no images.")
     usable = [one for one in found.series if not one.problem]
     cines = [one for one in usable if one.is_short_axis_cine]
     first = (cines or (usable if load_first else []))[:1]
@@ -156,6 +156,20 @@ def _reopen(path: Path, source: str | Path | None, open_cine: Cine | None) -> Jo
     raise DataError(f"The series that {path.name} was drawn on is not in {source}; choose another folder.")
 
 
+def _in_short(problems: Sequence[str]) -> str:
+    rest = f" {len(problems) - 1} more could not be read." if len(problems) > 1 else ""
+    return f"{problems[0]}{rest}" if problems else ""
+
+
+def _invitation(scan: ScanResult) -> str:
+    """Say what is to be done with a list of which nothing was opened."""
+    usable = sum(not one.problem for one in scan.series)
+    if usable == 0:
+        return "No series of this can be opened; the list above says why."
+    found = "One series" if usable == 1 else f"{usable} series"
+    return f"{found} found. Choose one in the list and open it."
+
+
 def _candidates(saved: SavedLabels, series: Iterable[SeriesInfo]) -> list[SeriesInfo]:
     """Series of the right size, those with the UID of the labels first."""
     n_phases, n_slices, *matrix = saved.segmentation.labels.shape
@@ -177,12 +191,14 @@ def _fits(saved: SavedLabels, cine: Cine) -> bool:
 
 
 def _show(session: Session, found: Found) -> None:
-    if found.scan is not None:
+    if found.scan is not None and (found.scan.series or session.cine is None):
         session.scan = found.scan
         session.scanned.emit()
     if found.problem:
         session.tell(found.problem, "error")
     if found.cine is None:
+        if found.scan is not None and found.scan.series and not found.problem:
+            session.tell(_invitation(found.scan))
         return
     series = found.series or (session.series if found.cine is session.cine else None)
     session.show(found.cine, found.segmentation, series)

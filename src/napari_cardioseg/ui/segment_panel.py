@@ -64,6 +64,9 @@ class SegmentPanel(QWidget):
         self._model.activated.connect(self._on_model)
         self._device = DeviceCombo()
         self._scope = QComboBox()
+        self._scope.setToolTip(
+            "Which slices the model is to segment; those you edited or accepted stay yours"
+        )
         for scope, name in _SCOPE_NAMES.items():
             self._scope.addItem(name, scope)
         for combo in (self._model, self._scope, self._device):

@@ -125,7 +125,9 @@ def _write(session: Session, link: LayerLink, outcome: Outcome, seconds: float) 
         session.tell(note, "warning")
     words = f"{_count(written)} segmented in {seconds:.0f} s by {name}."
     if kept:
-        words += f" {_count(kept)} edited or accepted by you stayed as they were."
+        words += (
+            f" {_count(kept)} edited or accepted by you stayed as {'it was' if kept == 1 else 'they were'}."
+        )
     if outcome.ed_es is not None:
         ed, es = session.ed_es = outcome.ed_es
         words += f" End-diastole is phase {ed + 1}, end-systole phase {es + 1}."
@@ -135,4 +137,4 @@ def _write(session: Session, link: LayerLink, outcome: Outcome, seconds: float) 
 
 
 def _count(slices: int) -> str:
-    return "One slice" if slices == 1 else f"{slices} slices"
+    return {0: "No slice", 1: "One slice"}.get(slices, f"{slices} slices")

@@ -212,5 +212,8 @@ class Session:
         if by_stroke:
             self.tell("This slice was accepted; you have changed it, so it counts as edited again.", "info")
         else:
-            slices = "one accepted slice" if count == 1 else f"{count} accepted slices"
-            self.tell(f"Undo took {slices} back. Redo (Ctrl+Shift+Z) brings them again.", "warning")
+            one = count == 1
+            slices, them = ("one slice", "it") if one else (f"{count} slices", "them")
+            self.tell(
+                f"Undo changed {slices} you had accepted; Redo (Ctrl+Shift+Z) brings {them} back.", "warning"
+            )
