@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import nibabel as nib
 import numpy as np
 import pytest
 from napari.components import ViewerModel
@@ -187,7 +188,15 @@ def test_where_several_series_wait_the_reader_is_asked_to_choose(desk: Desk, fol
     write_phantom_dicom(folder / "other", other)
     opening.open_path(desk.session, folder)
     assert desk.session.cine is None
-    assert desk.told[-1] == ("info", "2 series found. Choose one in the list and open it.")
+    assert desk.told[-1] == ("info", "2 series found. Choose one in the Data section and open it.")
+
+
+def test_a_lone_series_is_loaded_whatever_it_shows(desk: Desk, tmp_path: Path) -> None:
+    axial = nib.Nifti1Image(np.ones((12, 12, 3, 2), np.int16), np.diag((-2, -2, 8, 1)))
+    nib.save(axial, tmp_path / "axial.nii.gz")
+    opening.open_path(desk.session, tmp_path / "axial.nii.gz")
+    assert desk.session.cine is not None
+    assert desk.session.cine.data.shape == (2, 3, 12, 12)
 
 
 def test_contours_are_saved_in_the_background(desk: Desk, saved: Path, tmp_path: Path) -> None:

@@ -129,9 +129,9 @@ class DataPanel(QWidget):
     def _on_scanned(self) -> None:
         scan = self._session.scan
         series = scan.series if scan is not None else ()
+        usable = [row for row, one in enumerate(series) if not one.problem]
         with quiet(self._table):
             fill_table(self._table, series)
-            usable = [row for row, one in enumerate(series) if not one.problem]
             if usable:
                 self._table.selectRow(usable[0])
         self._table.setVisible(bool(series))
@@ -145,6 +145,8 @@ class DataPanel(QWidget):
         shown = [*problems[:_PROBLEMS_SHOWN], *([f"… and {more} more."] if more > 0 else [])]
         self._problem_list.setText("\n".join(f"• {sentence}" for sentence in shown))
         self._problem_list.hide()
+        if problems and not usable:
+            self._on_problems()
         self._show_details()
 
     def _on_selected(self) -> None:

@@ -35,8 +35,8 @@ def open_path(session: Session, path: str | Path, *, load_first: bool = False) -
     session : Session
     path : path
     load_first : bool
-        Load the first short-axis cine even if there are others; else only where there is just one and
-        no cine is open.
+        Load the first short-axis cine, or else the first series, even if there are others; else only
+        where there is just one and no cine is open.
     """
     path = Path(path).expanduser()
     job = _open(path, load_first, session.cine)
@@ -122,15 +122,16 @@ def _open(path: Path, load_first: bool, open_cine: Cine | None) -> Job[Found]:
         return Found(found, problem=_in_short(found.problems) or f"{path} holds no images.")
     usable = [one for one in found.series if not one.problem]
     cines = [one for one in usable if one.is_short_axis_cine]
-    first = (cines or (usable if load_first else []))[:1]
-    clear = open_cine is None and len(cines) == 1
-    if not first or not (clear or load_first):
+    candidates = cines or usable
+    clear = open_cine is None and len(candidates) == 1
+    if not candidates or not (clear or load_first):
         return Found(found)
+    first = candidates[0]
     try:
-        cine = yield from load_cine(first[0])
+        cine = yield from load_cine(first)
     except CardioSegError as error:  # what else was found is to be shown nevertheless
         return Found(found, problem=str(error))
-    return Found(found, first[0], cine)
+    return Found(found, first, cine)
 
 
 def _reopen(path: Path, source: str | Path | None, open_cine: Cine | None) -> Job[Found]:
@@ -161,13 +162,14 @@ def _in_short(problems: Sequence[str]) -> str:
     return f"{problems[0]}{rest}" if problems else ""
 
 
-def _invitation(scan: ScanResult) -> str:
+def _invitation(scan: ScanResult) -> tuple[str, str]:
     """Say what is to be done with a list of which nothing was opened."""
     usable = sum(not one.problem for one in scan.series)
     if usable == 0:
-        return "No series of this can be opened; the list above says why."
-    found = "One series" if usable == 1 else f"{usable} series"
-    return f"{found} found. Choose one in the list and open it."
+        return "Nothing of this can be opened; the Data section says why.", "warning"
+    if usable == 1:
+        return "One series found. Open it in the Data section.", "info"
+    return f"{usable} series found. Choose one in the Data section and open it.", "info"
 
 
 def _candidates(saved: SavedLabels, series: Iterable[SeriesInfo]) -> list[SeriesInfo]:
@@ -198,7 +200,7 @@ def _show(session: Session, found: Found) -> None:
         session.tell(found.problem, "error")
     if found.cine is None:
         if found.scan is not None and found.scan.series and not found.problem:
-            session.tell(_invitation(found.scan))
+            session.tell(*_invitation(found.scan))
         return
     series = found.series or (session.series if found.cine is session.cine else None)
     session.show(found.cine, found.segmentation, series)
