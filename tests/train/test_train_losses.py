@@ -60,7 +60,21 @@ def test_dice_is_zero_for_a_perfect_answer_and_ignores_what_is_unknown():
     assert segmentation_loss(swapped, cavity, partly) == pytest.approx(0.0, abs=1e-4)
 
 
-def test_gradients_agree_with_finite_differences():
+def test_frame_by_frame_a_small_cavity_weighs_as_much_as_a_large_one():
+    target = torch.zeros(2, 32, 32, dtype=torch.long)
+    target[0, 4:28, 4:28] = 1  # found whole
+    target[1, 15:18, 15:18] = 1  # missed
+    found = torch.where(target == 1, 1, 0)
+    found[1] = 0
+    logits = 50.0 * torch.nn.functional.one_hot(found, 3).permute(0, 3, 1, 2).float()
+    known = ONLY_CAVITY.expand(2, 3)
+    log_p = marginal_log_probabilities(logits, known)
+    assert marginal_dice_loss(log_p, target, known) == pytest.approx(0.45, abs=0.01)
+    assert marginal_dice_loss(log_p, target, known, per_frame=False) < 0.01
+
+
+@pytest.mark.parametrize("per_frame", [True, False])
+def test_gradients_agree_with_finite_differences(per_frame):
     torch.manual_seed(0)
     logits = torch.randn(2, 3, 3, 3, dtype=torch.float64, requires_grad=True)
     target = torch.randint(0, 2, (2, 3, 3))
@@ -71,9 +85,13 @@ def test_gradients_agree_with_finite_differences():
         log_p = z.log_softmax(1)
         merged = torch.stack((log_p[1, 0], log_p[1, 2])).logsumexp(0)
         log_p = torch.stack((log_p[0], torch.stack((merged, log_p[1, 1], torch.full_like(merged, -1e4)))))
-        return marginal_cross_entropy(log_p, target) + marginal_dice_loss(log_p, target, known)
+        dice_loss = marginal_dice_loss(log_p, target, known, per_frame=per_frame)
+        return marginal_cross_entropy(log_p, target) + dice_loss
 
     assert torch.autograd.gradcheck(loss, (logits,))
     torch.testing.assert_close(
-        loss(logits).float(), segmentation_loss(logits.float(), target, known), rtol=1e-5, atol=1e-5
+        loss(logits).float(),
+        segmentation_loss(logits.float(), target, known, per_frame=per_frame),
+        rtol=1e-5,
+        atol=1e-5,
     )

@@ -66,6 +66,8 @@ class OptimiserConfig:
         Steps between validations, which are also the steps between checkpoints.
     keep_best : bool
         Keep the weights that did best on the validation patients rather than the last.
+    dice_per_frame : bool
+        Take the Dice loss frame by frame, rather than over the whole batch.
     seed : int
         Seed of all randomness.
     """
@@ -80,6 +82,7 @@ class OptimiserConfig:
     gradient_norm: float = 5.0
     validate_every: int = 500
     keep_best: bool = True
+    dice_per_frame: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:

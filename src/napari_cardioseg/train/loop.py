@@ -194,7 +194,8 @@ def _steps(
         images = images.to(device).contiguous(memory_format=torch.channels_last)
         with mixed_precision(device):
             logits = state.network(images)
-        loss = segmentation_loss(logits, target.to(device), data.known[drawn].to(device))
+        known = data.known[drawn].to(device)
+        loss = segmentation_loss(logits, target.to(device), known, per_frame=how.dice_per_frame)
         if not torch.isfinite(loss):
             raise ConfigError(
                 f"The loss is no longer a number at step {state.step}; lower the learning rate."

@@ -50,11 +50,14 @@ def marginal_cross_entropy(log_p: Tensor, target: Tensor) -> Tensor:
     return torch.nn.functional.nll_loss(log_p, target, ignore_index=-1)
 
 
-def marginal_dice_loss(log_p: Tensor, target: Tensor, known: Tensor, smooth: float = 1.0) -> Tensor:
-    """One minus the soft Dice with squared denominators (Milletari et al., V-Net, 2016), by class.
+def marginal_dice_loss(
+    log_p: Tensor, target: Tensor, known: Tensor, *, per_frame: bool = True, smooth: float = 1.0
+) -> Tensor:
+    """One minus the soft Dice with squared denominators (Milletari et al., V-Net, 2016), averaged.
 
-    The sums run over the whole batch, so that frames without a class do not swing the loss; each class
-    is summed over the frames on which it was annotated.
+    Taken frame by frame, a small cavity near the apex weighs as much as a large one; taken over the whole
+    batch, it hardly weighs at all. Either way a class counts only where it was annotated, and frame by frame
+    only where it is.
 
     Parameters
     ----------
@@ -64,21 +67,30 @@ def marginal_dice_loss(log_p: Tensor, target: Tensor, known: Tensor, smooth: flo
         Channel of each pixel, negative where to be ignored.
     known : (batch, classes) bool tensor
         Which classes were annotated on each frame.
+    per_frame : bool
+        Average over frames, or else sum over the batch first.
     smooth : float
         Added above and below, in pixels.
     """
     counted = (target >= 0)[:, None].float()
     p = log_p.exp() * counted
     truth = torch.zeros_like(p).scatter_(1, target.clamp(min=0)[:, None], 1.0) * counted
-    weight = known[:, :, None, None].float()
-    overlap = (weight * p * truth).sum(dim=(0, 2, 3))[1:]
-    size = (weight * (p.square() + truth.square())).sum(dim=(0, 2, 3))[1:]
+    overlap = (p * truth).sum(dim=(2, 3))[:, 1:]
+    area = truth.sum(dim=(2, 3))[:, 1:]
+    size = p.square().sum(dim=(2, 3))[:, 1:] + area
+    there = known[:, 1:]
+    if per_frame:
+        there = there & (area > 0)
+    else:
+        overlap, size = ((there * value).sum(dim=0) for value in (overlap, size))
+        there = there.any(dim=0)
     loss = 1 - (2 * overlap + smooth) / (size + smooth)
-    present = known.any(dim=0)[1:]
-    return loss[present].mean() if present.any() else log_p.sum() * 0.0
+    return loss[there].mean() if there.any() else log_p.sum() * 0.0
 
 
-def segmentation_loss(logits: Tensor, target: Tensor, known: Tensor) -> Tensor:
+def segmentation_loss(logits: Tensor, target: Tensor, known: Tensor, *, per_frame: bool = True) -> Tensor:
     """Sum of the marginal cross entropy and the marginal soft Dice loss (arguments as above)."""
     log_p = marginal_log_probabilities(logits, known)
-    return marginal_cross_entropy(log_p, target) + marginal_dice_loss(log_p, target, known)
+    return marginal_cross_entropy(log_p, target) + marginal_dice_loss(
+        log_p, target, known, per_frame=per_frame
+    )
