@@ -297,8 +297,9 @@ def _phase_times(image: Any, n_phases: int) -> tuple[tuple[float, ...] | None, t
             return tuple(phase * step * factor for phase in range(n_phases)), ()
     if step == 0:
         return None, ("The file states no time between phases; their order in it is kept.",)
+    named = "(of no unit)" if unit == "unknown" else unit
     impossible = (
-        f"The file states {step:g} {unit} between phases, which no heartbeat of {n_phases} phases has; "
+        f"The file states {step:g} {named} between phases, which no heartbeat of {n_phases} phases has; "
         "their order is kept, without times."
     )
     return None, (impossible,)
