@@ -10,6 +10,7 @@ from napari_cardioseg.domain import (
     Progress,
     Segmentation,
     SliceState,
+    as_part,
     drain,
     seconds_left,
 )
@@ -93,3 +94,26 @@ def test_jobs_give_their_result_and_say_how_long_they_need():
     assert drain(job(), seen.append) == "done"
     assert seconds_left(seen[-1], elapsed=3.0) == 3.0
     assert seconds_left(Progress(0, 4), 1.0) is None
+
+
+def test_a_job_within_a_job_tells_its_share_and_is_closed_with_it():
+    closed = []
+
+    def inner():
+        try:
+            yield Progress(1, 2, "inner", "a note")
+            return 7
+        finally:
+            closed.append(True)
+
+    def outer():
+        return (yield from as_part(inner(), 1, 2, "second half"))
+
+    seen = []
+    assert drain(outer(), seen.append) == 7
+    assert seen == [Progress(1500, 2000, "second half, inner", "a note")]
+    stopped = outer()
+    next(stopped)
+    closed.clear()
+    stopped.close()
+    assert closed == [True]

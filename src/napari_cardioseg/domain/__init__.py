@@ -6,7 +6,7 @@ from napari_cardioseg.domain.geometry import Geometry
 from napari_cardioseg.domain.labelled_frame import LabelledFrame
 from napari_cardioseg.domain.labels import LV_SCHEME, Code, LabelClass, LabelScheme
 from napari_cardioseg.domain.model_card import ModelCard, Preprocessing
-from napari_cardioseg.domain.progress import Job, Progress, as_part, drain, seconds_left
+from napari_cardioseg.domain.progress import Job, Progress, as_part, drain, retold, seconds_left
 from napari_cardioseg.domain.segmentation import Segmentation, SliceState
 
 __all__ = [
@@ -30,5 +30,6 @@ __all__ = [
     "SliceState",
     "as_part",
     "drain",
+    "retold",
     "seconds_left",
 ]

@@ -44,6 +44,19 @@ def drain(job: Job[T], on_progress: Callable[[Progress], None] | None = None) ->
             on_progress(progress)
 
 
+def retold(job: Job[T], tell: Callable[[Progress], Progress]) -> Job[T]:
+    """Run a job within another one, which tells of its progress in its own way."""
+    try:
+        while True:
+            try:
+                progress = next(job)
+            except StopIteration as end:
+                return end.value  # type: ignore[no-any-return]  # a generator's return value is untyped here
+            yield tell(progress)
+    finally:
+        job.close()
+
+
 def as_part(job: Job[T], index: int, parts: int, message: str = "") -> Job[T]:
     """Run a job as the part `index` (from 0) of `parts` of about one length, and give its result.
 
@@ -57,14 +70,13 @@ def as_part(job: Job[T], index: int, parts: int, message: str = "") -> Job[T]:
         Put before the job's own message.
     """
     whole = 1000
-    while True:
-        try:
-            progress = next(job)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]  # a generator's return value is untyped here
-        done = whole * progress.done // max(progress.total, 1)
+
+    def tell(progress: Progress) -> Progress:
+        done = min(whole * progress.done // max(progress.total, 1), whole)
         text = ", ".join(words for words in (message, progress.message) if words)
-        yield Progress(whole * index + min(done, whole), whole * parts, text, progress.note)
+        return Progress(whole * index + done, whole * parts, text, progress.note)
+
+    return retold(job, tell)
 
 
 def seconds_left(progress: Progress, elapsed: float) -> float | None:

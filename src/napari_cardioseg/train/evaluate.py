@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -18,6 +18,7 @@ from napari_cardioseg.domain import (
     LabelScheme,
     ModelCard,
     Progress,
+    retold,
 )
 from napari_cardioseg.predict import Model, PredictOptions, predict_frames
 from napari_cardioseg.quantify.overlap import dice, iou
@@ -72,7 +73,7 @@ def evaluate_frames(
             raise ConfigError(f"The frames of patient {patient} differ in size.")
         images = np.stack([f.image for f in stack])
         job = predict_frames(images, None, model, options or PredictOptions())
-        labels = (yield from _within(job, done, len(frames), patient)).labels
+        labels = (yield from retold(job, _within(patient, done, len(frames)))).labels
         done += len(stack)
         scores[patient] = {
             c.key: _compare(stack, labels == c.value, values[c.key])
@@ -90,15 +91,14 @@ class _Scores:
     volume: float | None
 
 
-def _within(job: Job[Any], done: int, total: int, patient: str) -> Job[Any]:
-    """Run a patient's job as a part of the whole."""
-    while True:
-        try:
-            progress = next(job)
-        except StopIteration as end:
-            return end.value
+def _within(patient: str, done: int, total: int) -> Callable[[Progress], Progress]:
+    """Tell of one patient's progress as a part of the whole."""
+
+    def tell(progress: Progress) -> Progress:
         share = progress.done / max(progress.total, 1)
-        yield Progress(done, total, f"{patient}, {share:.0%}", progress.note)
+        return Progress(done, total, f"{patient}, {share:.0%}", progress.note)
+
+    return tell
 
 
 def _compare(stack: Sequence[LabelledFrame], found: NDArray[np.bool_], value: int) -> _Scores:

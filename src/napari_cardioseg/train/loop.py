@@ -23,6 +23,7 @@ from napari_cardioseg.domain import (
     ModelCard,
     ModelError,
     Progress,
+    retold,
 )
 from napari_cardioseg.models import build_network
 from napari_cardioseg.predict.device import choose_device, mixed_precision
@@ -248,7 +249,10 @@ def _check(
         card = ModelCard(config.name, config.network, scheme, config.preprocessing)
         options = PredictOptions(config.device, tta=False)
         job = evaluate_frames(held_out, Model(state.average, card), options, scheme=scheme)
-        report = yield from _at_step(job, state.step, config.optimiser.steps)
+        steps = config.optimiser.steps
+        report = yield from retold(
+            job, lambda p: Progress(state.step, steps, f"Validating, {p.message}", p.note)
+        )
         found = {key: scores for key, scores in report["classes"].items() if scores["n_slices"]}
         record["dice"] = {key: scores["dice_slice_mean"] for key, scores in found.items()}
         record["failures"] = {key: scores["failures"] for key, scores in found.items()}
@@ -259,16 +263,6 @@ def _check(
     state.unchecked = None
     state.save(config.output / CHECKPOINT)
     _log(config.output / LOG, record)
-
-
-def _at_step(job: Job[dict[str, Any]], step: int, steps: int) -> Job[dict[str, Any]]:
-    """Run a validation, telling the training's step and not the validation's."""
-    while True:
-        try:
-            progress = next(job)
-        except StopIteration as end:
-            return end.value  # type: ignore[no-any-return]  # a generator's return value is untyped here
-        yield Progress(step, steps, f"Validating, {progress.message}", progress.note)
 
 
 def _copy(network: nn.Module) -> dict[str, Tensor]:
