@@ -85,7 +85,9 @@ def list_series(found: Sequence[SeriesInfo]) -> str:
 def describe(series: SeriesInfo) -> str:
     """Write a series on one line: what it shows, how large, how fine."""
     rows, columns = series.matrix
-    size = f"{series.n_slices} slices x {series.n_phases} phases, {columns} x {rows} pixels"
+    size = (
+        f"{_count(series.n_slices, 'slice')} x {_count(series.n_phases, 'phase')}, {columns} x {rows} pixels"
+    )
     spacing = ""
     if series.spacing is not None:
         dz, dy, dx = series.spacing
@@ -98,3 +100,7 @@ def warn(sentences: Sequence[str]) -> None:
     """Print what was odd, one sentence a line, on stderr."""
     for sentence in sentences:
         print(f"warning: {sentence}", file=sys.stderr)
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
