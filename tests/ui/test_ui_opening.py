@@ -203,3 +203,15 @@ def test_contours_are_saved_in_the_background(desk: Desk, saved: Path, tmp_path:
     saving.save_contours(desk.session, tmp_path / "contours")
     assert list((tmp_path / "contours").glob("*.txt"))
     assert "contours saved" in desk.told[-1][1]
+    before = desk.session.link.snapshot()
+    desk.session.link.layer.data_setitem(np.nonzero(before.labels), 0)
+    assert opening.open_contours(desk.session, tmp_path / "contours")
+    after = desk.session.link.snapshot()
+    marked = before.labels.any(axis=(2, 3))
+    assert marked.any()
+    np.testing.assert_array_equal(after.labels.any(axis=(2, 3)), marked)
+    assert (after.states[marked] == SliceState.EDITED).all()
+    assert ((after.labels == 1) == (before.labels == 1)).mean() > 0.999
+    opening.open_contours(desk.session, tmp_path)  # a folder above them will do
+    desk.session.close_cine()
+    assert not opening.open_contours(desk.session, tmp_path / "contours")

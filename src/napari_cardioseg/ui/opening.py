@@ -96,6 +96,27 @@ def reopen(
     return session.jobs.start(job, title=f"Reopening {Path(path).name}", on_result=show)
 
 
+def open_contours(session: Session, folder: str | Path) -> bool:
+    """Show contours in the Sunnybrook text form as masks of the open cine; False if none is open."""
+    cine = session.cine
+    if cine is None:
+        session.tell("Open the cine first that the contours were drawn on.", "warning")
+        return False
+    return session.jobs.start(
+        _contours(Path(folder), cine),
+        title=f"Reading the contours in {Path(folder).name}",
+        on_result=lambda found: _show(session, found),
+    )
+
+
+def _contours(folder: Path, cine: Cine) -> Job[Found]:
+    from napari_cardioseg.io.contours import read_contours
+
+    yield Progress(0, 0, f"Reading {folder.name}")
+    segmentation, _ = read_contours(folder, cine)
+    return Found(cine=cine, segmentation=segmentation)
+
+
 def is_nifti(path: str | Path) -> bool:
     """Whether a path is called like a NIfTI file."""
     return str(path).lower().endswith((".nii", ".nii.gz"))

@@ -31,13 +31,19 @@ class SavePanel(QWidget):
             "Save contours…", self._on_contours, "Outlines as text files in the form of the Sunnybrook data"
         )
         self._reopen = button(
-            "Reopen saved labels…", self._on_reopen, "Bring back saved masks, their states and their cine"
+            "Reopen labels…", self._on_reopen, "Bring back saved masks, their states and their cine"
+        )
+        self._drawn = button(
+            "Open contours…",
+            self._on_drawn,
+            "Show a folder of outlines in the form of the Sunnybrook data as masks of the open cine",
         )
         self._state = sentence_label(name="cardioseg-quiet")
         grid = QGridLayout()
         grid.addWidget(self._labels, 0, 0)
         grid.addWidget(self._contours, 0, 1)
-        grid.addWidget(self._reopen, 1, 0, 1, 2)
+        grid.addWidget(self._reopen, 1, 0)
+        grid.addWidget(self._drawn, 1, 1)
         column = QVBoxLayout(self)
         column.setContentsMargins(4, 2, 4, 6)
         column.addLayout(grid)
@@ -61,6 +67,12 @@ class SavePanel(QWidget):
         if path and may_replace(self._session, self, "opening others"):
             opening.reopen(self._session, path, ask_source=self._ask_source)
 
+    def _on_drawn(self) -> None:
+        if may_replace(self._session, self, "opening others"):
+            folder = QFileDialog.getExistingDirectory(self, "Folder of the contours")
+            if folder:
+                opening.open_contours(self._session, folder)
+
     def _ask_source(self, saved: SavedLabels) -> str:
         title = f"Where are the images of {Path(saved.path).name}? They are no longer at {saved.source}"
         return str(QFileDialog.getExistingDirectory(self, title))
@@ -68,7 +80,7 @@ class SavePanel(QWidget):
     def _on_changed(self) -> None:
         session = self._session
         idle = not session.jobs.is_busy
-        for made in (self._labels, self._contours):
+        for made in (self._labels, self._contours, self._drawn):
             made.setEnabled(session.cine is not None and idle)
         self._reopen.setEnabled(idle)
         if session.link is None:
