@@ -53,3 +53,12 @@ def test_a_wall_in_two_arcs_keeps_both():
     parted[:, 30:35][heart[:, 30:35] == 2] = 0  # the wall is open above and below
     cleaned = clean_up(parted[None], evidence_of(heart[None]), LV_SCHEME)
     np.testing.assert_array_equal(cleaned[0], parted)
+
+
+def test_a_speck_is_no_ventricle_but_a_small_one_is():
+    speck, tip = np.zeros((2, 64, 64), np.uint8)
+    speck[30:33, 30:33] = 2
+    tip[30:34, 30:34] = 1
+    cleaned = clean_up(np.stack([speck, tip]), evidence_of(ring()[None]), LV_SCHEME)
+    assert not cleaned[0].any()
+    np.testing.assert_array_equal(cleaned[1], tip)

@@ -14,13 +14,16 @@ _CONNECTED = np.ones((3, 3), dtype=bool)
 # A wall may be seen as two arcs, where the outflow tract parts it; a cavity is always one.
 _LEAST_ARC = 0.2
 
+_LEAST_HEART = 10  # pixels: less is a speck where the network wavered, not the tip of a ventricle
+
 
 def clean_up(labels: Labels, evidence: NDArray[np.floating], scheme: LabelScheme) -> Labels:
     """Keep on each frame the one heart that the whole stack supports, without holes or islands.
 
     Of a frame's connected foreground components the one that gathers the most evidence stays. Within it
     a cavity keeps its largest component, the myocardium also arcs of a fifth of its largest or more; the
-    rest, and every hole that the foreground encloses, takes the class that borders it most.
+    rest, and every hole that the foreground encloses, takes the class that borders it most. A mask of a few
+    pixels in all is wiped.
 
     Parameters
     ----------
@@ -39,7 +42,8 @@ def clean_up(labels: Labels, evidence: NDArray[np.floating], scheme: LabelScheme
     result = np.zeros_like(labels)
     for i, frame in enumerate(labels):
         if frame.any():
-            result[i] = _clean_frame(frame, evidence, scheme)
+            cleaned = _clean_frame(frame, evidence, scheme)
+            result[i] = cleaned if np.count_nonzero(cleaned) >= _LEAST_HEART else 0
     return result
 
 
