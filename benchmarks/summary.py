@@ -42,8 +42,8 @@ _CAUTION = """
 Two things make these figures kinder than a stranger's patients would be. Which step of the first two runs
 was kept, that there is a fourth run with a loss of its own, and which views test-time augmentation averages
 was chosen on these same eight patients; and all patients come from one type of scanner. Eight patients, three
-of them for the myocardium, are few. Only slices that the reader contoured are in the data: beyond the base and
-the apex the network often draws a ventricle where a reader draws none, and no figure here shows it.
+of them for the myocardium, are few. Only slices that the reader contoured are in the data: beyond the base
+and the apex the network often draws a ventricle where a reader draws none, and no figure here shows it.
 
 ## How long it takes
 
