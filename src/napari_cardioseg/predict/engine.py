@@ -83,7 +83,7 @@ class Engine:
                     probabilities(self._network, images[part].to(self.device), views).cpu()
                     for part in batches(len(images), size)
                 ]
-            except (torch.OutOfMemoryError, RuntimeError) as error:
+            except RuntimeError as error:  # torch.OutOfMemoryError is one
                 if not _is_out_of_memory(error):
                     raise
                 self._step_down(size, error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
@@ -17,7 +16,7 @@ from napari_cardioseg.predict.engine import Engine
 from napari_cardioseg.predict.infer import AS_IT_IS, TEST_TIME_VIEWS, batches
 from napari_cardioseg.predict.model import Model
 from napari_cardioseg.predict.preprocess import FIELD_OF_VIEW, normalise, resampling_factor
-from napari_cardioseg.predict.region import Region, region_of_heart
+from napari_cardioseg.predict.region import Place, Region, region_of_heart
 from napari_cardioseg.refine import clean_up
 
 _LOCATING_FRAMES = 48  # enough of any stack to outvote the frames that fool the network
@@ -61,48 +60,6 @@ class FramesPrediction:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class _Place:
-    """A region of the network's grid, of size `shape`, and where it lies on the native one."""
-
-    region: Region
-    shape: tuple[int, int]
-    native: tuple[int, int]
-
-    @property
-    def window(self) -> Region:
-        """The native pixels whose centres lie in the region."""
-        spans = []
-        for span, n, m in zip((self.region.rows, self.region.columns), self.shape, self.native, strict=True):
-            start, stop = (math.ceil(edge * m / n - 0.5) for edge in (span.start, span.stop))
-            spans.append(slice(max(start, 0), min(stop, m)))
-        return Region(spans[0], spans[1])
-
-    def spread(self, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Give the evidence (y, x), gathered in cells over whole frames, at each pixel of the window."""
-        pixels = F.interpolate(torch.from_numpy(evidence)[None, None], size=self.shape, mode="bilinear")
-        near = self.to_native(pixels[..., self.region.rows, self.region.columns])
-        return np.asarray(near[0, 0].numpy())
-
-    def to_native(self, p: Tensor) -> Tensor:
-        """Bring probabilities (n, classes, y, x) of the region to the native pixels of the window."""
-        if self.shape == self.native:
-            return p
-        window, axes = self.window, []
-        for here, there, n, m in zip(
-            (self.region.rows, self.region.columns),
-            (window.rows, window.columns),
-            self.shape,
-            self.native,
-            strict=True,
-        ):
-            centres = (torch.arange(there.start, there.stop) + 0.5) * n / m - here.start
-            axes.append(2 * centres / (here.stop - here.start) - 1)
-        grid = torch.stack(torch.meshgrid(axes[1], axes[0], indexing="xy"), dim=-1)
-        grid = grid[None].expand(len(p), -1, -1, -1).to(p.dtype)
-        return F.grid_sample(p, grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-
 def predict_frames(
     frames: NDArray[np.generic],
     pixel_size: tuple[float, float] | None,
@@ -139,7 +96,7 @@ def predict_frames(
     sample = _locating_sample(frames, others)
     steps = len(sample) + len(frames)
     evidence, shape = yield from _locate(sample, pixel_size, model, engine, steps)
-    place = _Place(region_of_heart(evidence, shape), shape, (frames.shape[1], frames.shape[2]))
+    place = Place(region_of_heart(evidence, shape), shape, (frames.shape[1], frames.shape[2]))
     support = place.spread(evidence)
     views = TEST_TIME_VIEWS if options.tta else AS_IT_IS
     labels = np.zeros(frames.shape, dtype=np.uint8)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
+from torch import Tensor
 
 SIDE = 128
 """Side of the region in pixels of the network's grid; at 1.33 mm it spans 170 mm."""
@@ -25,6 +29,56 @@ class Region:
     def shape(self) -> tuple[int, int]:
         """Number of rows and columns."""
         return self.rows.stop - self.rows.start, self.columns.stop - self.columns.start
+
+
+@dataclass(frozen=True)
+class Place:
+    """A region of the network's grid, and where it lies on the images' own pixels.
+
+    Parameters
+    ----------
+    region : Region
+        On the network's grid.
+    shape, native : (y, x)
+        Sizes of whole frames on the network's grid and on their own.
+    """
+
+    region: Region
+    shape: tuple[int, int]
+    native: tuple[int, int]
+
+    @property
+    def window(self) -> Region:
+        """The native pixels whose centres lie in the region."""
+        spans = []
+        for span, n, m in zip((self.region.rows, self.region.columns), self.shape, self.native, strict=True):
+            start, stop = (math.ceil(edge * m / n - 0.5) for edge in (span.start, span.stop))
+            spans.append(slice(max(start, 0), min(stop, m)))
+        return Region(spans[0], spans[1])
+
+    def spread(self, evidence: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Give the evidence (y, x), gathered in cells over whole frames, at each pixel of the window."""
+        pixels = F.interpolate(torch.from_numpy(evidence)[None, None], size=self.shape, mode="bilinear")
+        near = self.to_native(pixels[..., self.region.rows, self.region.columns])
+        return np.asarray(near[0, 0].numpy())
+
+    def to_native(self, p: Tensor) -> Tensor:
+        """Bring probabilities (n, classes, y, x) of the region to the native pixels of the window."""
+        if self.shape == self.native:
+            return p
+        window, axes = self.window, []
+        for here, there, n, m in zip(
+            (self.region.rows, self.region.columns),
+            (window.rows, window.columns),
+            self.shape,
+            self.native,
+            strict=True,
+        ):
+            centres = (torch.arange(there.start, there.stop) + 0.5) * n / m - here.start
+            axes.append(2 * centres / (here.stop - here.start) - 1)
+        grid = torch.stack(torch.meshgrid(axes[1], axes[0], indexing="xy"), dim=-1)
+        grid = grid[None].expand(len(p), -1, -1, -1).to(p.dtype)
+        return F.grid_sample(p, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
 def region_of_heart(evidence: NDArray[np.floating], shape: tuple[int, int], side: int = SIDE) -> Region:

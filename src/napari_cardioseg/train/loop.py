@@ -88,13 +88,13 @@ def train(
     held_out = [f for f in frames if f.patient in set(validation)]
     device = choose_device(config.device)
     description = {**config.network, "classes": len(scheme) + 1}
-    data = yield from _prepare(config, chosen, scheme, description, device)
     state = _start(config, description, scheme, device)
     state.digest = run_digest(config, chosen, held_out)
     config.output.mkdir(parents=True, exist_ok=True)
     checkpoint = config.output / CHECKPOINT
     if resume and checkpoint.is_file():
         state.load(checkpoint)
+    data = yield from _prepare(config, chosen, scheme, description, device)
     try:
         yield from _run(state, data, config, held_out, scheme)
     except (GeneratorExit, KeyboardInterrupt):
