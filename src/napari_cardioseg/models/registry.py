@@ -28,8 +28,15 @@ class SegmentationNetwork(nn.Module):
     stride: int
     """Sides of the input must be multiples of this many pixels."""
 
-    reach: int
-    """No output pixel depends on input further away than this many pixels."""
+    reach: int | None
+    """No output pixel depends on input further away than this many pixels; None where any may."""
+
+    def training_outputs(self, images: Tensor) -> tuple[tuple[float, Tensor], ...]:
+        """Give every output that a loss is taken of with its weight, the network's own logits first.
+
+        Networks with auxiliary heads or losses at several scales have more than one.
+        """
+        return ((1.0, self(images)),)
 
     def __call__(self, images: Tensor) -> Tensor:
         """Give logits (batch, classes, y, x) of `images` (batch, channels, y, x)."""

@@ -46,7 +46,8 @@ def logits_of(network: SegmentationNetwork, images: Tensor, *, largest_side: int
     """
     height, width = images.shape[-2:]
     padded = _mirror_to_multiple(images, network.stride)
-    if max(padded.shape[-2:]) <= largest_side:
+    # A network that looks at the whole image (image-level pooling) has to be shown the whole image.
+    if network.reach is None or max(padded.shape[-2:]) <= largest_side:
         return network(padded)[..., :height, :width].float()
     margin = -(-network.reach // network.stride) * network.stride
     step = max(largest_side // network.stride, 1) * network.stride
