@@ -13,6 +13,12 @@ from napari_cardioseg.domain import ModelError
 # Name -> (module, class); imported when asked for, so that a reader of one model pays for one network.
 _NETWORKS: dict[str, tuple[str, str]] = {
     "unet": ("napari_cardioseg.models.unet", "UNet"),
+    "deeplabv3": ("napari_cardioseg.models.deeplabv3", "DeepLabV3"),
+    "deeplabv3_cascade": ("napari_cardioseg.models.deeplabv3", "DeepLabV3Cascade"),
+    "fcdensenet56": ("napari_cardioseg.models.fcdensenet", "fcdensenet56"),
+    "fcdensenet67": ("napari_cardioseg.models.fcdensenet", "fcdensenet67"),
+    "fcdensenet103": ("napari_cardioseg.models.fcdensenet", "fcdensenet103"),
+    "ensemble": ("napari_cardioseg.models.ensemble", "Ensemble"),
 }
 
 
