@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 from napari_cardioseg.domain import ConfigError, Preprocessing
 from napari_cardioseg.train.augment import Augmentation
+from napari_cardioseg.train.losses import LossConfig
+from napari_cardioseg.train.optimise import OptimiserConfig
 
 T = TypeVar("T")
 
@@ -38,62 +40,6 @@ class DataConfig:
 
 
 @dataclass(frozen=True)
-class OptimiserConfig:
-    """How long and how fast to learn.
-
-    AdamW (Loshchilov & Hutter, 2019) with a linear warm-up and a cosine decay to zero, and an
-    exponential moving average of the weights, which is what is kept.
-
-    Parameters
-    ----------
-    steps : int
-        Steps of the optimiser in all.
-    batch : int
-        Crops in a step.
-    crop : int
-        Side of a crop in pixels.
-    learning_rate : float
-        The highest, after the warm-up.
-    warm_up : int
-        Steps of the warm-up.
-    weight_decay : float
-        AdamW's.
-    average : float
-        Decay of the moving average in each step.
-    gradient_norm : float
-        Gradients longer than this are shortened to it.
-    validate_every : int
-        Steps between validations, which are also the steps between checkpoints.
-    keep_best : bool
-        Keep the weights that did best on the validation patients rather than the last.
-    dice_per_frame : bool
-        Take the Dice loss frame by frame, rather than over the whole batch.
-    seed : int
-        Seed of all randomness.
-    """
-
-    steps: int = 8000
-    batch: int = 8
-    crop: int = 160
-    learning_rate: float = 2e-3
-    warm_up: int = 200
-    weight_decay: float = 0.02
-    average: float = 0.998
-    gradient_norm: float = 5.0
-    validate_every: int = 500
-    keep_best: bool = True
-    dice_per_frame: bool = True
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("steps", "batch", "crop", "learning_rate", "validate_every", "gradient_norm"):
-            if getattr(self, name) <= 0:
-                raise ConfigError(f"The training setting {name} must be more than 0.")
-        if not 0 <= self.average < 1:
-            raise ConfigError("The training setting average must be at least 0 and less than 1.")
-
-
-@dataclass(frozen=True)
 class TrainConfig:
     """A training run.
 
@@ -106,6 +52,7 @@ class TrainConfig:
     data : DataConfig
     network : mapping
         Name and arguments for `models.build_network`.
+    loss : LossConfig
     optimiser : OptimiserConfig
     augmentation : Augmentation
     preprocessing : Preprocessing
@@ -124,6 +71,7 @@ class TrainConfig:
     output: Path
     data: DataConfig
     network: Mapping[str, Any]
+    loss: LossConfig = field(default_factory=LossConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
@@ -162,6 +110,7 @@ def load_config(path: Path) -> TrainConfig:
             "output": folder / content.get("output", f"runs/{content['name']}"),
             "data": data,
             **{key: _beside(folder, content.get(key, "")) for key in ("parent", "teacher")},
+            "loss": _read(LossConfig, content.get("loss", {}), f"[loss] of {path}"),
             "optimiser": _read(OptimiserConfig, content.get("optimiser", {}), f"[optimiser] of {path}"),
             "augmentation": _read(Augmentation, content.get("augmentation", {}), f"[augmentation] of {path}"),
             "preprocessing": _read(

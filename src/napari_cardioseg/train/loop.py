@@ -196,7 +196,7 @@ def _steps(
         with mixed_precision(device):
             logits = state.network(images)
         known = data.known[drawn].to(device)
-        loss = segmentation_loss(logits, target.to(device), known, per_frame=how.dice_per_frame)
+        loss = segmentation_loss(logits, target.to(device), known, config.loss)
         if not torch.isfinite(loss):
             raise ConfigError(
                 f"The loss is no longer a number at step {state.step}; lower the learning rate."
