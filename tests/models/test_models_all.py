@@ -13,12 +13,22 @@ from napari_cardioseg.predict.tiles import logits_of
 from napari_cardioseg.store.models import ModelFile, read_model, write_model
 
 _RESNET = {"backbone": "resnet18", "width": 4}
+_VGG = {"width": 4, "fc": 16, "dropout": 0.1}
 _DENSE = {"growth": 2, "layers": [1, 1], "bottleneck": 1, "first": 4}
 # Arguments with which each is small enough to be tested in a moment.
 SMALL = {
     "unet": {"widths": [4, 8, 8]},
+    "fcn32s": _VGG,
+    "fcn16s": _VGG,
+    "fcn8s": _VGG,
+    "segnet": {"width": 4},
+    "dilated": _VGG,
+    "deeplabv2": _RESNET,
     "deeplabv3": {**_RESNET, "features": 8},
     "deeplabv3_cascade": {**_RESNET, "blocks": 5},
+    "refinenet": {**_RESNET, "features": 8},
+    "pspnet": _RESNET,
+    "gcn": {**_RESNET, "kernel": 7},
     "fcdensenet56": _DENSE,
     "fcdensenet67": _DENSE,
     "fcdensenet103": _DENSE,

@@ -13,8 +13,17 @@ from napari_cardioseg.domain import ModelError
 # Name -> (module, class); imported when asked for, so that a reader of one model pays for one network.
 _NETWORKS: dict[str, tuple[str, str]] = {
     "unet": ("napari_cardioseg.models.unet", "UNet"),
+    "fcn32s": ("napari_cardioseg.models.fcn", "FCN32s"),
+    "fcn16s": ("napari_cardioseg.models.fcn", "FCN16s"),
+    "fcn8s": ("napari_cardioseg.models.fcn", "FCN8s"),
+    "segnet": ("napari_cardioseg.models.segnet", "SegNet"),
+    "dilated": ("napari_cardioseg.models.dilated", "Dilated"),
+    "deeplabv2": ("napari_cardioseg.models.deeplabv2", "DeepLabV2"),
     "deeplabv3": ("napari_cardioseg.models.deeplabv3", "DeepLabV3"),
     "deeplabv3_cascade": ("napari_cardioseg.models.deeplabv3", "DeepLabV3Cascade"),
+    "refinenet": ("napari_cardioseg.models.refinenet", "RefineNet"),
+    "pspnet": ("napari_cardioseg.models.pspnet", "PSPNet"),
+    "gcn": ("napari_cardioseg.models.gcn", "GCN"),
     "fcdensenet56": ("napari_cardioseg.models.fcdensenet", "fcdensenet56"),
     "fcdensenet67": ("napari_cardioseg.models.fcdensenet", "fcdensenet67"),
     "fcdensenet103": ("napari_cardioseg.models.fcdensenet", "fcdensenet103"),
