@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from napari_cardioseg.domain import ConfigError
 
@@ -107,12 +112,146 @@ class OptimiserConfig:
                 )
         if self.nesterov and (self.method != "sgd" or not self.momentum):
             raise ConfigError("The training setting nesterov needs the method sgd and a momentum.")
-        if isinstance(self.frozen, str):
+        frozen: Any = self.frozen
+        if isinstance(frozen, str):
             raise ConfigError('The training setting frozen is a list, as in frozen = ["backbone"].')
-        object.__setattr__(self, "frozen", tuple(self.frozen))
+        object.__setattr__(self, "frozen", tuple(frozen))
         for part, factor in self.rates.items():
             if not isinstance(factor, int | float) or factor <= 0:
                 raise ConfigError(
                     f"The rate of {part!r} must be a factor of more than 0, with the part's name in quotes, "
                     'as in "backbone.layer1" = 0.1; parts that do not learn go under frozen.'
                 )
+
+
+def learning_rate(step: int, how: OptimiserConfig) -> float:
+    """Give the learning rate of a step counted from 0.
+
+    The rate rises linearly through the warm-up, stays at its highest while it is held, and then falls to
+    zero: by half a cosine, or by (1 - share of the decay done) ^ power (poly, as in DeepLab), or not at all
+    (constant). One-cycle (Smith & Topin, "Super-convergence", 2018) rises by half a cosine from 1/25 of the
+    highest through the first 30 % of the steps, and falls by another through the rest.
+    """
+    if how.schedule == "one-cycle":
+        return how.learning_rate * _one_cycle(step, how.steps, 1 / 25, 1.0, 1 / 25e4)
+    if step < how.warm_up:
+        return how.learning_rate * (step + 1) / how.warm_up
+    start = how.warm_up + how.hold
+    done = min(max(step - start, 0) / max(how.steps - start, 1), 1.0)
+    if how.schedule == "cosine":
+        return how.learning_rate * 0.5 * (1 + math.cos(math.pi * done))
+    if how.schedule == "poly":
+        return how.learning_rate * math.pow(1 - done, how.power)
+    return how.learning_rate
+
+
+def momentum(step: int, how: OptimiserConfig) -> float:
+    """Give the momentum of a step counted from 0: one-cycle lowers it by 0.1 where the rate is highest."""
+    if how.schedule == "one-cycle":
+        return _one_cycle(step, how.steps, how.momentum, max(how.momentum - 0.1, 0.0), how.momentum)
+    return how.momentum
+
+
+def _one_cycle(step: int, steps: int, first: float, peak: float, last: float) -> float:
+    turn = max(0.3 * steps - 1, 0.0)
+    if step < turn:
+        start, end, done = first, peak, step / turn
+    else:
+        start, end, done = peak, last, min((step - turn) / max(steps - 1 - turn, 1.0), 1.0)
+    return end + (start - end) * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def set_rates(optimiser: torch.optim.Optimizer, step: int, how: OptimiserConfig) -> None:
+    """Give each group of parameters its learning rate and momentum of a step counted from 0."""
+    rate, inertia = learning_rate(step, how), momentum(step, how)
+    for group in optimiser.param_groups:
+        group["lr"] = rate * group["factor"]
+        if how.method == "adamw":
+            group["betas"] = (inertia, group["betas"][1])
+        else:
+            group["momentum"] = inertia
+
+
+def build_optimiser(network: nn.Module, how: OptimiserConfig) -> torch.optim.Optimizer:
+    """Freeze what is not to learn, and make the optimiser of the rest.
+
+    Frozen batch normalisation keeps its statistics, and works with them, even when the network is told to
+    train. Each group of parameters has its factor on the learning rate under "factor", for `set_rates`.
+    Layers must not be exchanged afterwards (`convert_sync_batchnorm` comes before).
+
+    Parameters
+    ----------
+    network : Module
+        On the device where it will learn.
+    how : OptimiserConfig
+
+    Raises
+    ------
+    ConfigError
+        If a name under `frozen` or `rates` is of no part of the network, or nothing is left to learn.
+    """
+    _freeze(network, how)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            part = max(_holding(name, how.rates), key=len, default=None)
+            factor = 1.0 if part is None else float(how.rates[part])
+            # Weight decay on normalisation parameters and biases only slows learning.
+            groups.setdefault((factor, parameter.ndim > 1), []).append(parameter)
+    if not groups:
+        raise ConfigError(
+            "The training settings freeze every part of the network, so that nothing can learn."
+        )
+    described: list[dict[str, Any]] = [
+        {"params": members, "factor": factor, "weight_decay": how.weight_decay if decays else 0.0}
+        for (factor, decays), members in groups.items()
+    ]
+    if how.method == "sgd":
+        optimiser: torch.optim.Optimizer = torch.optim.SGD(
+            described, how.learning_rate, momentum=how.momentum, nesterov=how.nesterov, fused=True
+        )
+    else:
+        optimiser = torch.optim.AdamW(described, how.learning_rate, betas=(how.momentum, 0.999), fused=True)
+    set_rates(optimiser, 0, how)
+    return optimiser
+
+
+def _freeze(network: nn.Module, how: OptimiserConfig) -> None:
+    names = [name for name, _ in network.named_parameters()]
+    for part in (*how.frozen, *how.rates):
+        if not any(_holding(name, (part,)) for name in names):
+            parts = dict.fromkeys(name.partition(".")[0] for name in names)
+            raise ConfigError(f"The network has no part {part!r} to train apart; it has {', '.join(parts)}.")
+    for name, parameter in network.named_parameters():
+        if any(_holding(name, how.frozen)):
+            parameter.requires_grad_(False)
+    for name, module in network.named_modules():
+        if isinstance(module, nn.BatchNorm2d | nn.SyncBatchNorm) and (
+            how.freeze_norm or any(_holding(name, how.frozen))
+        ):
+            module.requires_grad_(False)
+            module.register_forward_pre_hook(_stay_as_it_is)
+
+
+def _holding(name: str, parts: Iterable[str]) -> list[str]:
+    """Give those of `parts` of a network that hold the parameter or module called `name`."""
+    return [part for part in parts if name == part or name.startswith(part + ".")]
+
+
+def _stay_as_it_is(module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+    module.eval()
+
+
+def average_decay(step: int, how: OptimiserConfig) -> float:
+    """Give the moving average's decay in a step counted from 1; less in the first, to forget the start."""
+    return min(how.average, step / (step + 10))
+
+
+@torch.no_grad()
+def follow(average: nn.Module, network: nn.Module, decay: float) -> None:
+    """Move the averaged weights, and the statistics of batch normalisation, towards the network's."""
+    for a, b in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
+        if a.is_floating_point():
+            a.lerp_(b, 1 - decay)
+        else:
+            a.copy_(b)
