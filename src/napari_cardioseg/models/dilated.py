@@ -17,8 +17,8 @@ _WIDTHS = {
     "basic": (1, 1, 1, 1, 1, 1, 1, 1, 1),
     "large": (1, 2, 2, 4, 8, 16, 32, 32, 1),
 }
-# Relative to the weights that carry the signal; it only has to make the copies of a class differ.
-_NOISE = 0.01
+# Relative to the weights that carry the scores; it only has to make the copies of a class differ.
+_NOISE = 0.003
 
 
 class Context(nn.Sequential):
