@@ -207,6 +207,7 @@ def test_the_average_forgets_the_first_steps():
         ({"precision": "int8"}, "precision"),
         ({"nesterov": True}, "nesterov needs the method sgd"),
         ({"frozen": "backbone"}, "is a list"),
+        ({"rates": 0.1}, "is a table"),
         ({"rates": {"backbone": 0.0}}, "frozen"),
         ({"rates": {"backbone": {"layer1": 0.1}}}, "in quotes"),
     ],

@@ -68,6 +68,8 @@ class OptimiserConfig:
         Steps between validations, which are also the steps between checkpoints.
     keep_best : bool
         Keep the weights that did best on the validation patients rather than the last.
+    patience : int
+        Validations without a new best score after which the run stops early; 0 to run to its end.
     seed : int
         Seed of all randomness.
     """
@@ -93,13 +95,14 @@ class OptimiserConfig:
     freeze_norm: bool = False
     validate_every: int = 500
     keep_best: bool = True
+    patience: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "crop", "learning_rate", "validate_every", "accumulate", "power"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"The training setting {name} must be more than 0.")
-        for name in ("weight_decay", "warm_up", "hold", "gradient_norm"):
+        for name in ("weight_decay", "warm_up", "hold", "gradient_norm", "patience"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"The training setting {name} must be at least 0.")
         for name in ("average", "momentum"):
@@ -115,8 +118,11 @@ class OptimiserConfig:
         frozen: Any = self.frozen
         if isinstance(frozen, str):
             raise ConfigError('The training setting frozen is a list, as in frozen = ["backbone"].')
+        rates: Any = self.rates
+        if not isinstance(rates, Mapping):
+            raise ConfigError("The training setting rates is a table, as in rates = { backbone = 0.1 }.")
         object.__setattr__(self, "frozen", tuple(frozen))
-        for part, factor in self.rates.items():
+        for part, factor in rates.items():
             if not isinstance(factor, int | float) or factor <= 0:
                 raise ConfigError(
                     f"The rate of {part!r} must be a factor of more than 0, with the part's name in quotes, "
