@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import groupby
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from napari_cardioseg.domain import (
     LV_SCHEME,
@@ -16,15 +12,11 @@ from napari_cardioseg.domain import (
     Job,
     LabelledFrame,
     LabelScheme,
-    ModelCard,
     Progress,
     retold,
 )
 from napari_cardioseg.predict import Model, PredictOptions, predict_frames
-from napari_cardioseg.quantify.overlap import dice, iou
-
-FAILURE = 0.5
-"""A slice whose Dice is below this counts as failed."""
+from napari_cardioseg.train.compare import Labels, PixelSize, Report, by_patient, compare_frames
 
 
 def evaluate_frames(
@@ -33,29 +25,73 @@ def evaluate_frames(
     options: PredictOptions | None = None,
     *,
     scheme: LabelScheme = LV_SCHEME,
-) -> Job[dict[str, Any]]:
+    pixel_size: PixelSize | None = None,
+) -> Job[Report]:
     """Segment each patient's frames as one stack and compare them with their labels.
 
-    A class counts only on the frames on which it was annotated and on which the labels or the model have it.
-    The model's classes and the labels' are matched by their keys, whatever their values.
+    Parameters
+    ----------
+    frames, model, options, scheme, pixel_size
+        As `segment_frames` takes them.
+
+    Returns
+    -------
+    dict
+        What `compare_frames` gives, and the name of the `model`.
+
+    Raises
+    ------
+    ConfigError
+        As `segment_frames` does.
+    """
+    shared = shared_classes(model, scheme)
+    found = yield from segment_frames(frames, model, options, scheme=shared, pixel_size=pixel_size)
+    return {"model": model.card.name, **compare_frames(frames, found, shared, pixel_size=pixel_size)}
+
+
+def shared_classes(model: Model, scheme: LabelScheme) -> LabelScheme:
+    """Give the classes of `scheme` that the model knows too, by their keys.
+
+    Raises
+    ------
+    ConfigError
+        If there are none.
+    """
+    keys = {c.key for c in model.card.scheme}
+    shared = tuple(c for c in scheme if c.key in keys)
+    if not shared:
+        theirs, ours = (", ".join(c.name for c in s) for s in (model.card.scheme, scheme))
+        raise ConfigError(f"The model {model.card.name!r} finds {theirs}, but the frames show {ours}.")
+    return LabelScheme(shared)
+
+
+def segment_frames(
+    frames: Sequence[LabelledFrame],
+    model: Model,
+    options: PredictOptions | None = None,
+    *,
+    scheme: LabelScheme = LV_SCHEME,
+    pixel_size: PixelSize | None = None,
+) -> Job[list[Labels]]:
+    """Segment each patient's frames as one stack.
 
     Parameters
     ----------
     frames : sequence of LabelledFrame
         All frames of a patient must be of one size.
     model : Model
-        The model to measure.
+        The model to apply.
     options : PredictOptions, optional
         As `predict_cine` takes them; the defaults are what `segment` does.
     scheme : LabelScheme
-        Classes of the labels.
+        Values of the classes to give; the model's are matched by their keys.
+    pixel_size : (dy, dx) in mm, optional
+        Of all frames, where known.
 
     Returns
     -------
-    dict
-        `classes`: by class key the mean over frames of Dice and IoU, the mean over patients of Dice by
-        volume, the number of frames below 0.5, and the number of frames; `patients`: the same for each;
-        `failures`: patient, instance, class and Dice of each failed frame. Means over nothing are None.
+    list of (y, x) uint8 array
+        Labels of the frames, in their order.
 
     Raises
     ------
@@ -64,31 +100,20 @@ def evaluate_frames(
     """
     if not frames:
         raise ConfigError("There are no labelled frames to evaluate on.")
-    values = {c.key: c.value for c in scheme}
-    scores: dict[str, dict[str, _Scores]] = {}
-    done = 0
-    for patient, group in groupby(sorted(frames, key=lambda f: (f.patient, f.instance)), lambda f: f.patient):
-        stack = list(group)
-        if len({f.image.shape for f in stack}) > 1:
+    values = np.zeros(256, dtype=np.uint8)
+    theirs = {c.key: c.value for c in model.card.scheme}
+    for c in scheme:
+        if c.key in theirs:
+            values[theirs[c.key]] = c.value
+    result: dict[int, Labels] = {}
+    for patient, stack in by_patient(frames):
+        if len({frames[i].image.shape for i in stack}) > 1:
             raise ConfigError(f"The frames of patient {patient} differ in size.")
-        images = np.stack([f.image for f in stack])
-        job = predict_frames(images, None, model, options or PredictOptions())
-        labels = (yield from retold(job, _within(patient, done, len(frames)))).labels
-        done += len(stack)
-        scores[patient] = {
-            c.key: _compare(stack, labels == c.value, values[c.key])
-            for c in model.card.scheme
-            if c.key in values
-        }
-    return _report(scores, model.card, len(frames))
-
-
-@dataclass(frozen=True)
-class _Scores:
-    """Dice and IoU of one class on each of a patient's frames, and Dice over all of them."""
-
-    frames: tuple[dict[str, Any], ...]
-    volume: float | None
+        images = np.stack([frames[i].image for i in stack])
+        job = predict_frames(images, pixel_size, model, options or PredictOptions())
+        labels = (yield from retold(job, _within(patient, len(result), len(frames)))).labels
+        result.update(zip(stack, values[labels], strict=True))
+    return [result[i] for i in range(len(frames))]
 
 
 def _within(patient: str, done: int, total: int) -> Callable[[Progress], Progress]:
@@ -99,57 +124,3 @@ def _within(patient: str, done: int, total: int) -> Callable[[Progress], Progres
         return Progress(done, total, f"{patient}, {share:.0%}", progress.note)
 
     return tell
-
-
-def _compare(stack: Sequence[LabelledFrame], found: NDArray[np.bool_], value: int) -> _Scores:
-    """Compare masks (n, y, x) with one value of the labels on the frames where it is known."""
-    rows, overlap, size = [], 0, 0
-    for frame, a in zip(stack, found, strict=True):
-        b = frame.labels == value
-        if value not in frame.known or not (a.any() or b.any()):
-            continue
-        rows.append({"instance": frame.instance, "dice": dice(a, b), "iou": iou(a, b)})
-        overlap += int((a & b).sum())
-        size += int(a.sum()) + int(b.sum())
-    return _Scores(tuple(rows), 2 * overlap / size if size else None)
-
-
-def _report(scores: dict[str, dict[str, _Scores]], card: ModelCard, n_frames: int) -> dict[str, Any]:
-    keys = list(dict.fromkeys(key for found in scores.values() for key in found))
-    of_class = {key: [found[key] for found in scores.values()] for key in keys}
-    return {
-        "model": card.name,
-        "n_patients": len(scores),
-        "n_frames": n_frames,
-        "classes": {
-            key: {**_over_frames(found), "dice_volume_mean": _mean([s.volume for s in found])}
-            for key, found in of_class.items()
-        },
-        "patients": {
-            patient: {key: {**_over_frames([s]), "dice_volume": s.volume} for key, s in found.items()}
-            for patient, found in scores.items()
-        },
-        "failures": [
-            {"patient": patient, "class": key, "instance": row["instance"], "dice": row["dice"]}
-            for patient, found in scores.items()
-            for key, s in found.items()
-            for row in s.frames
-            if row["dice"] < FAILURE
-        ],
-    }
-
-
-def _over_frames(scores: Sequence[_Scores]) -> dict[str, Any]:
-    rows = [row for s in scores for row in s.frames]
-    return {
-        "dice_slice_mean": _mean([row["dice"] for row in rows]),
-        "iou_slice_mean": _mean([row["iou"] for row in rows]),
-        "failures": sum(row["dice"] < FAILURE for row in rows),
-        "n_slices": len(rows),
-    }
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """Average what there is."""
-    there = [v for v in values if v is not None]
-    return float(np.mean(there)) if there else None
