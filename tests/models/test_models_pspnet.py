@@ -76,6 +76,14 @@ def test_the_auxiliary_head_learns_from_the_third_stage_with_the_papers_weight()
     assert len(build_network({**SMALL, "auxiliary": False}).eval().training_outputs(images)) == 1
 
 
+def test_fresh_networks_are_not_confident():
+    torch.manual_seed(0)
+    images = torch.randn(2, 1, 64, 64)
+    network = build_network({**SMALL, "width": 32})
+    with torch.no_grad():
+        assert all(logits.std() < 1 for _, logits in network.training_outputs(images))
+
+
 def test_half_precision_agrees():
     assert_bfloat16_agrees(awake({**SMALL, "width": 8}))
 

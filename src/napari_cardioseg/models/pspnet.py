@@ -114,6 +114,7 @@ def _averaging(side: int, bins: int, device: torch.device) -> Tensor:
 
 
 def _head(n_in: int, inner: int, classes: int) -> nn.Sequential:
-    head = nn.Sequential(*conv_bn_relu(n_in, inner), nn.Dropout(0.1), nn.Conv2d(inner, classes, 1))
+    head = nn.Sequential(*conv_bn_relu(n_in, inner), nn.Dropout(0.1))
     initialise(head)
-    return head
+    # Drawn by its few outgoing classes too, the last would start with scores of great confidence.
+    return head.append(nn.Conv2d(inner, classes, 1))
