@@ -1,4 +1,4 @@
-"""VGG16 trunks: torchvision's names and count, fully connected layers as convolutions, dilation for pooling."""
+"""VGG16 trunks: torchvision's names and counts, fully connected layers as convolutions, dilation."""
 
 from __future__ import annotations
 

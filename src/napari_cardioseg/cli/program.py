@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from napari_cardioseg import __version__
-from napari_cardioseg.cli import evaluate, info, models, segment, train, window
+from napari_cardioseg.cli import evaluate, info, models, segment, train, weights, window
 from napari_cardioseg.domain import CardioSegError
 
-COMMANDS: tuple[ModuleType, ...] = (window, info, segment, evaluate, train, models)
+COMMANDS: tuple[ModuleType, ...] = (window, info, segment, evaluate, train, weights, models)
 
 OK, FAILED, USAGE, CANCELLED = 0, 1, 2, 130
 
