@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import csv
+import io
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -59,8 +62,57 @@ def test_evaluate_measures_each_class_and_patient(
     shown = capsys.readouterr().out
     lines = [line.split() for line in shown.splitlines()]
     lv = result["classes"]["lv"]
-    expected = [f"{lv[k]:.3f}" for k in ("dice_slice_mean", "dice_volume_mean", "iou_slice_mean")]
-    assert ["lv", *expected, str(lv["failures"]), "12"] in lines
+    keys = ("dice_slice_mean", "dice_slice_median", "dice_slice_worst", "dice_volume_mean", "iou_slice_mean")
+    expected = ["LV", "cavity", *(f"{lv[key]:.3f}" for key in keys), f"{lv['hd95_mm_slice_mean']:.2f}"]
+    assert expected in [line[: len(expected)] for line in lines]
+    assert [line[0] for line in lines if line[1:3] == ["LV", "cavity"]][:2] == ["A", "B"]  # by patient
+    assert "taken for 340 mm (2.66 mm a pixel)" in shown
+
+
+def test_evaluate_lists_every_slice(frames: Path, untrained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "slices.csv"
+    command = ["evaluate", "--frames", str(frames), "--model", str(untrained), "--no-tta", "--no-cleanup"]
+    assert main([*command, "--csv", str(out), "--pixel-size", "2.4"]) == 0
+    with out.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["patient"] for row in rows if row["class"] == "lv"] == ["A"] * 6 + ["B"] * 6
+    for row in rows:
+        true, found = int(row["area_true"]), int(row["area_found"])
+        assert (row["hd95_mm"] == "") == (true == 0 or found == 0)
+        iou = float(row["iou"])
+        assert float(row["dice"]) == pytest.approx(2 * iou / (1 + iou))
+
+
+def test_evaluate_draws_the_worst_slices_on_one_page(
+    frames: Path, untrained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, numbers = tmp_path / "page.html", tmp_path / "result.json"
+    command = ["evaluate", "--frames", str(frames), "--model", str(untrained), "--no-tta", "--no-cleanup"]
+    assert main([*command, "--page", str(out), "--json", str(numbers), "--pixel-size", "2.4"]) == 0
+    assert f"written to {out}" in capsys.readouterr().out
+    text = out.read_text(encoding="utf-8")
+    result = json.loads(numbers.read_text())
+    assert "2.4 mm a pixel, as stated" in text
+    assert not re.search(r"(src|href)=\"(?!data:)", text)  # needs no other file
+    pictures = [base64.b64decode(m) for m in re.findall(r"data:image/png;base64,([^\"]+)\"", text)]
+    assert len(pictures) == sum(min(m["n_slices"], 12) for m in result["classes"].values())
+    for picture in pictures:
+        with Image.open(io.BytesIO(picture)) as image:
+            assert image.width > 2 * image.height
+    captions = re.findall(r"<figcaption><b>([^<]+)</b><br>Dice ([0-9.]+)", text)
+    for name in ("LV cavity", "myocardium"):
+        dices = [float(dice) for place, dice in captions if place.endswith(name)]
+        assert dices == sorted(dices)
+
+
+@pytest.mark.parametrize("size", ["0", "-1.2", "inf", "nan", "wide"])
+def test_evaluate_refuses_an_impossible_pixel_size(
+    size: str, frames: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["evaluate", "--frames", str(frames), f"--pixel-size={size}"])
+    assert ended.value.code == 2
+    assert f"'{size}' is no size in mm" in capsys.readouterr().err
 
 
 def test_evaluate_takes_only_the_patients_named(
@@ -74,10 +126,11 @@ def test_evaluate_takes_only_the_patients_named(
     assert "no patient named nobody" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("option", ["--json", "--csv", "--page"])
 def test_evaluate_refuses_an_impossible_output_before_it_works(
-    frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    option: str, frames: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["evaluate", "--frames", str(frames), "--json", str(tmp_path)]) == 1
+    assert main(["evaluate", "--frames", str(frames), option, str(tmp_path)]) == 1
     assert "it is a folder" in capsys.readouterr().err
 
 
