@@ -119,10 +119,10 @@ class DeepLabV3(SegmentationNetwork):
         self.aux_classifier: nn.Sequential | None = None
         if auxiliary:
             self.aux_classifier = _auxiliary_head(self.backbone.widths[2], classes)
-        # The pyramid, a 3 x 3 convolution, and bilinear interpolation between two features.
-        beyond = output_stride * (max(rates, default=0) + 1 + 1)
+        # The pyramid, a 3 x 3 convolution, and bilinear interpolation, which reads up to 1.5 features away.
+        beyond = output_stride * (2 * max(rates, default=0) + 2 + 3) // 2
         self.reach = None if image_pooling else self.backbone.reaches[3] + beyond
-        initialise(self.classifier)
+        initialise(self.classifier[:-1])  # scores start small, as torch draws them
 
     def forward(self, images: Tensor) -> Tensor:
         """Give logits (batch, classes, y, x) of `images` (batch, channels, y, x)."""
@@ -182,7 +182,7 @@ class DeepLabV3Cascade(SegmentationNetwork):
             stages.append(make_stage(block, n, n // block.expansion, len(fourth), 1, rate, rate, multi_grid))
         self.cascade = nn.Sequential(*stages)
         self.classifier = nn.Conv2d(n, classes, 1)
-        beyond = output_stride * (sum(map(stage_reach, stages)) + 1)
+        beyond = output_stride * (2 * sum(map(stage_reach, stages)) + 3) // 2
         self.reach = self.backbone.reaches[3] + beyond
         initialise(self.cascade)
 
@@ -194,6 +194,6 @@ class DeepLabV3Cascade(SegmentationNetwork):
 def _auxiliary_head(n_in: int, classes: int) -> nn.Sequential:
     """Make torchvision's FCN head."""
     inner = n_in // 4
-    head = nn.Sequential(*conv_bn_relu(n_in, inner), nn.Dropout(0.1), nn.Conv2d(inner, classes, 1))
-    initialise(head)
-    return head
+    trunk = conv_bn_relu(n_in, inner)
+    initialise(trunk)
+    return nn.Sequential(*trunk, nn.Dropout(0.1), nn.Conv2d(inner, classes, 1))

@@ -187,9 +187,9 @@ def make_stage(
     Where dilation replaces a stride, the stage's first convolution still sees the rate of the stage before
     (`first_dilation`), as in torchvision: its inputs are the ones that a strided one would have seen.
     """
-    entry, rates = first_dilation, [dilation * multi_grid[i % len(multi_grid)] for i in range(units)]
+    rates = [dilation * multi_grid[i % len(multi_grid)] for i in range(units)]
     n_out = width * block.expansion
-    layers: list[nn.Module] = [block(n_in, width, stride, entry * multi_grid[0], rates[0])]
+    layers: list[nn.Module] = [block(n_in, width, stride, first_dilation * multi_grid[0], rates[0])]
     layers += [block(n_out, width, 1, rate, rate) for rate in rates[1:]]
     return nn.Sequential(*layers)
 
