@@ -1,7 +1,16 @@
-"""Losses, augmentation, partial labels, the training loop, and evaluation."""
+"""Losses, augmentation, partial labels, the training loop, cross-validation, and evaluation."""
 
 from napari_cardioseg.train.config import TrainConfig, load_config
+from napari_cardioseg.train.crossval import CrossValidation, cross_validate
 from napari_cardioseg.train.evaluate import evaluate_frames
 from napari_cardioseg.train.loop import TrainResult, train
 
-__all__ = ["TrainConfig", "TrainResult", "evaluate_frames", "load_config", "train"]
+__all__ = [
+    "CrossValidation",
+    "TrainConfig",
+    "TrainResult",
+    "cross_validate",
+    "evaluate_frames",
+    "load_config",
+    "train",
+]

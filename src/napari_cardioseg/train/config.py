@@ -8,17 +8,18 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
-from napari_cardioseg.domain import ConfigError, Preprocessing
+from napari_cardioseg.domain import LV_SCHEME, ConfigError, LabelScheme, Preprocessing
 from napari_cardioseg.train.augment import Augmentation
 from napari_cardioseg.train.losses import LossConfig
 from napari_cardioseg.train.optimise import OptimiserConfig
+from napari_cardioseg.train.recipes import find_recipe, laid_over
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class DataConfig:
-    """Which frames to train on.
+    """Which frames to train on, and which of their classes to learn.
 
     Parameters
     ----------
@@ -26,17 +27,72 @@ class DataConfig:
         Folder of labelled frames (`images`, `masks`, `frames.csv`); relative to the file that names it.
     validation : tuple of str
         Patients kept for validation.
+    left_out : tuple of str
+        Patients that play no part in the run.
+    classes : tuple of str
+        Keys of the classes to learn ("lv", "myo"), all else being background; none for all of them.
     fully_labelled_share : float
         Share of draws that fall on frames on which every class is labelled.
     """
 
     frames: str
     validation: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
     fully_labelled_share: float = 0.5
 
     def __post_init__(self) -> None:
+        for name in ("validation", "left_out", "classes"):
+            value: Any = getattr(self, name)
+            if isinstance(value, str):
+                raise ConfigError(f'The data setting {name} is a list, as in {name} = ["{value}"].')
+            object.__setattr__(self, name, tuple(value))
         if not 0 <= self.fully_labelled_share <= 1:
             raise ConfigError("The share fully_labelled_share lies between 0 and 1.")
+
+    def scheme(self, whole: LabelScheme = LV_SCHEME) -> LabelScheme:
+        """Give the classes to learn out of those of a whole scheme.
+
+        Raises
+        ------
+        ConfigError
+            If one is not in it.
+        """
+        unknown = sorted(set(self.classes) - {c.key for c in whole})
+        if unknown:
+            known = ", ".join(c.key for c in whole)
+            raise ConfigError(f"There is no class {', '.join(unknown)} to learn; there are {known}.")
+        return LabelScheme(tuple(c for c in whole if not self.classes or c.key in self.classes))
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """How a run is carried out and recorded; nothing here changes what is learnt.
+
+    Parameters
+    ----------
+    workers : int
+        Processes that make batches ahead; 0 to make them between steps.
+    checkpoint_every : int
+        Steps between checkpoints; one is also written at each validation and when the run is stopped.
+    log_every : int
+        Steps over which the loss is averaged for a row of the log.
+    tensorboard : bool
+        Write curves and pictures for TensorBoard, too.
+    pictures : int
+        Validation frames to draw there.
+    """
+
+    workers: int = 0
+    checkpoint_every: int = 200
+    log_every: int = 50
+    tensorboard: bool = False
+    pictures: int = 6
+
+    def __post_init__(self) -> None:
+        for name, least in (("workers", 0), ("checkpoint_every", 1), ("log_every", 1), ("pictures", 0)):
+            if getattr(self, name) < least:
+                raise ConfigError(f"The run's setting {name} must be at least {least}.")
 
 
 @dataclass(frozen=True)
@@ -56,13 +112,19 @@ class TrainConfig:
     optimiser : OptimiserConfig
     augmentation : Augmentation
     preprocessing : Preprocessing
+    run : RunConfig
     device : str
         "auto", "cpu", "cuda" or "mps".
     parent : str
         Name or file of a model to start from; empty to start from random weights.
+    partial_parent : bool
+        Take from the parent what fits by name and shape, rather than all or nothing: for a network with
+        other classes, or another network on the same backbone.
     teacher : str
         Name or file of a model that labels the classes that nobody labelled on a frame; empty to learn
         from what was labelled only.
+    recipe : str
+        Name of the recipe that the configuration was laid over; empty for none.
     description : str
         For the model's card.
     """
@@ -75,58 +137,83 @@ class TrainConfig:
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
     augmentation: Augmentation = field(default_factory=Augmentation)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    run: RunConfig = field(default_factory=RunConfig)
     device: str = "auto"
     parent: str = ""
+    partial_parent: bool = False
     teacher: str = ""
+    recipe: str = ""
     description: str = ""
 
 
-def load_config(path: Path) -> TrainConfig:
-    """Read a training run from a TOML file.
+_SECTIONS: dict[str, type[Any]] = {
+    "loss": LossConfig,
+    "optimiser": OptimiserConfig,
+    "augmentation": Augmentation,
+    "preprocessing": Preprocessing,
+    "run": RunConfig,
+}
+
+
+def load_config(path: Path | None = None, changes: Mapping[str, Any] | None = None) -> TrainConfig:
+    """Read a training run from a TOML file, laid over the recipe that it names.
 
     Paths in it are relative to the file's folder.
+
+    Parameters
+    ----------
+    path : Path, optional
+        The file; without it `changes` say everything.
+    changes : mapping, optional
+        Laid over the file's content; paths in it are relative to the working folder.
 
     Raises
     ------
     ConfigError
         If it cannot be read, lacks a section, or has an entry that is not known.
     """
+    content = {} if path is None else _with_absolute_paths(_read_toml(path), path.resolve().parent)
+    content = laid_over(content, _with_absolute_paths(changes or {}, Path.cwd()))
+    where = "The configuration" if path is None else str(path)
+    if "recipe" in content:
+        content = laid_over(find_recipe(content["recipe"]).content, content)
+    for required in ("name", "data", "network"):
+        if required not in content:
+            raise ConfigError(f"{where} has no {required!r}, which a training run needs.")
+    folder = Path.cwd() if path is None else path.resolve().parent
+    sections = {
+        name: _read(cls, content.get(name, {}), f"[{name}] of {where}") for name, cls in _SECTIONS.items()
+    }
+    data = _read(DataConfig, content["data"], f"[data] of {where}")
+    output = Path(content.get("output", folder / "runs" / content["name"]))
+    return _read(TrainConfig, {**content, **sections, "data": data, "output": output}, where)
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"The training configuration {path} cannot be read: {error.strerror}.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not a TOML file: {error}.") from error
-    for required in ("name", "data", "network"):
-        if required not in content:
-            raise ConfigError(f"{path} has no {required!r}, which a training run needs.")
-    folder = path.resolve().parent
-    data = _read(DataConfig, content.pop("data"), f"[data] of {path}")
-    data = DataConfig(str(folder / data.frames), tuple(data.validation), data.fully_labelled_share)
-    return _read(
-        TrainConfig,
-        {
-            **content,
-            "output": folder / content.get("output", f"runs/{content['name']}"),
-            "data": data,
-            **{key: _beside(folder, content.get(key, "")) for key in ("parent", "teacher")},
-            "loss": _read(LossConfig, content.get("loss", {}), f"[loss] of {path}"),
-            "optimiser": _read(OptimiserConfig, content.get("optimiser", {}), f"[optimiser] of {path}"),
-            "augmentation": _read(Augmentation, content.get("augmentation", {}), f"[augmentation] of {path}"),
-            "preprocessing": _read(
-                Preprocessing, content.get("preprocessing", {}), f"[preprocessing] of {path}"
-            ),
-        },
-        str(path),
-    )
 
 
-def _beside(folder: Path, model: str) -> str:
-    """Give the path of a model that lies where the configuration says, else its name."""
-    return str(folder / model) if model and (folder / model).is_file() else model
+def _with_absolute_paths(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    changed = dict(content)
+    if "output" in changed:
+        changed["output"] = folder / changed["output"]
+    data = changed.get("data")
+    if isinstance(data, Mapping) and "frames" in data:
+        changed["data"] = {**data, "frames": str(folder / data["frames"])}
+    for role in ("parent", "teacher"):  # the file that lies there, or else a shipped model's name
+        if changed.get(role) and (folder / changed[role]).is_file():
+            changed[role] = str(folder / changed[role])
+    return changed
 
 
-def _read(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+def _read(cls: type[T], values: Any, where: str) -> T:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"{where} must be a section with entries, not {values!r}.")
     known = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # only called with dataclasses
     unknown = sorted(set(values) - set(known))
     if unknown:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
+import contextlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_cardioseg import __version__
 from napari_cardioseg.domain import (
@@ -21,26 +21,26 @@ from napari_cardioseg.domain import (
     LabelledFrame,
     LabelScheme,
     ModelCard,
-    ModelError,
     Progress,
-    retold,
 )
-from napari_cardioseg.models import build_network
-from napari_cardioseg.predict.device import choose_device, mixed_precision
-from napari_cardioseg.predict.frames import PredictOptions
-from napari_cardioseg.predict.model import Model
-from napari_cardioseg.store.models import SUFFIX, ModelFile, read_model, write_model
-from napari_cardioseg.train.augment import augment
+from napari_cardioseg.store.models import SUFFIX, ModelFile, read_card, write_model
 from napari_cardioseg.train.config import TrainConfig
-from napari_cardioseg.train.data import IGNORED, TrainingFrames, fingerprint, prepare_frames
-from napari_cardioseg.train.evaluate import evaluate_frames
-from napari_cardioseg.train.losses import segmentation_loss
+from napari_cardioseg.train.data import (
+    TrainingFrames,
+    fingerprint,
+    prepare_frames,
+)
+from napari_cardioseg.train.distributed import World, join_world
+from napari_cardioseg.train.journal import Journal
+from napari_cardioseg.train.optimise import learning_rate
 from napari_cardioseg.train.split import split_patients
-from napari_cardioseg.train.state import RunState, run_digest
+from napari_cardioseg.train.start import describe, ready_model, start
+from napari_cardioseg.train.state import RunState, read_checkpoint, run_digest
+from napari_cardioseg.train.stepping import train_steps
 from napari_cardioseg.train.teacher import fill_in_labels
+from napari_cardioseg.train.validation import validate, weights_of
 
 CHECKPOINT = "checkpoint.pt"
-LOG = "log.jsonl"
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,28 @@ class TrainResult:
     history: tuple[dict[str, Any], ...]
 
 
+@dataclass(frozen=True)
+class _Run:
+    """What stays the same during a run.
+
+    Parameters
+    ----------
+    config : TrainConfig
+    scheme : LabelScheme
+        The classes to learn.
+    chosen, held_out : list of LabelledFrame
+        To learn from, and to validate on.
+    world : World
+        Who trains along.
+    """
+
+    config: TrainConfig
+    scheme: LabelScheme
+    chosen: list[LabelledFrame]
+    held_out: list[LabelledFrame]
+    world: World
+
+
 def train(
     config: TrainConfig,
     frames: Sequence[LabelledFrame],
@@ -61,9 +83,11 @@ def train(
 ) -> Job[TrainResult]:
     """Train a network on labelled frames, from scratch or from another model's weights.
 
-    A checkpoint is written at each validation and when the job is closed; a later call with the same
-    output folder goes on from it. Of the moving average of the weights the best on the validation patients
-    are kept, or the last, as `OptimiserConfig.keep_best` says.
+    A checkpoint is written now and then, at each validation and when the job is closed; a later call with the
+    same output folder goes on from it, and on a CPU ends with the same weights to the last bit. Of the moving
+    average of the weights the best on the validation patients are kept, or the last, as
+    `OptimiserConfig.keep_best` says. In processes that `torchrun` started, all train together and the first
+    one writes.
 
     Parameters
     ----------
@@ -72,235 +96,186 @@ def train(
     frames : sequence of LabelledFrame
         All frames, those of the validation patients among them.
     scheme : LabelScheme
-        Classes to learn.
+        Classes of the labels, of which `DataConfig.classes` chooses those to learn.
     resume : bool
         Go on from the output folder's checkpoint if there is one.
 
     Raises
     ------
     ConfigError
-        If patients, network or checkpoint do not fit.
+        If patients, classes, network, device or checkpoint do not fit.
     ModelError
         If the model to start from, or the teacher, is not there or of another network.
     """
-    training, validation = split_patients((f.patient for f in frames), config.data.validation)
-    chosen = [f for f in frames if f.patient in set(training)]
-    held_out = [f for f in frames if f.patient in set(validation)]
-    device = choose_device(config.device)
-    description = {**config.network, "classes": len(scheme) + 1}
-    state = _start(config, description, scheme, device)
-    state.digest = run_digest(config, chosen, held_out)
-    config.output.mkdir(parents=True, exist_ok=True)
-    checkpoint = config.output / CHECKPOINT
-    if resume and checkpoint.is_file():
-        state.load(checkpoint)
-    data = yield from _prepare(config, chosen, scheme, description, device)
-    try:
-        yield from _run(state, data, config, held_out, scheme)
-    except (GeneratorExit, KeyboardInterrupt):
-        state.save(checkpoint)
-        raise
-    card = _card(config, scheme, description, chosen, held_out, state)
-    path = config.output / f"{config.name}{SUFFIX}"
-    weights = (
-        state.best_weights if config.optimiser.keep_best and state.best_weights else _copy(state.average)
+    with join_world(config.device) as world:
+        run = _plan(config, frames, config.data.scheme(scheme), world)
+        state, note = start(config, run.scheme, world)
+        if note:
+            yield Progress(0, config.optimiser.steps, "Starting", note)
+        state.digest = run_digest(config, run.chosen, run.held_out)
+        if resume:
+            _take_up(state, run)
+        made = _made_before(state, run)
+        if made is not None:
+            return made
+        data = yield from _prepare(run, world.device(config.device))
+        loss = config.loss.settled(data.labels, data.known)
+        run = replace(run, config=replace(config, loss=loss, preprocessing=data.preprocessing))
+        config.output.mkdir(parents=True, exist_ok=True)
+        yield from _go_on(state, data, run)
+        return _finish(state, run)
+
+
+def with_any(frames: Sequence[LabelledFrame], scheme: LabelScheme) -> list[LabelledFrame]:
+    """Give those frames on which any of the classes was annotated."""
+    return [f for f in frames if f.known & set(scheme.values)]
+
+
+def _plan(config: TrainConfig, frames: Sequence[LabelledFrame], scheme: LabelScheme, world: World) -> _Run:
+    training, validation = split_patients(
+        (f.patient for f in frames), config.data.validation, config.data.left_out
     )
-    write_model(path, ModelFile(card, {k: _half(v) for k, v in weights.items()}))
-    return TrainResult(path, card, tuple(state.history))
+    chosen = [f for f in frames if f.patient in set(training)]
+    if not with_any(chosen, scheme):
+        names = " or ".join(c.name for c in scheme)
+        raise ConfigError(f"On no frame of the patients to train on is the {names} labelled.")
+    held_out = with_any([f for f in frames if f.patient in set(validation)], scheme)
+    return _Run(config, scheme, chosen, held_out, world)
 
 
-def learning_rate(step: int, steps: int, warm_up: int, highest: float) -> float:
-    """Give the rate at a step counted from 0: a linear warm-up, then half a cosine down to zero."""
-    if step < warm_up:
-        return highest * (step + 1) / warm_up
-    return highest * 0.5 * (1 + math.cos(math.pi * (step - warm_up) / max(steps - warm_up, 1)))
+def _take_up(state: RunState, run: _Run) -> None:
+    """Go on from the run's checkpoint if there is one."""
+    path = run.config.output / CHECKPOINT
+    saved = run.world.from_leader(lambda: read_checkpoint(path) if path.is_file() else None)
+    if saved is not None:
+        state.restore(saved, path)
 
 
-def _prepare(
-    config: TrainConfig,
-    chosen: Sequence[LabelledFrame],
-    scheme: LabelScheme,
-    description: Mapping[str, Any],
-    device: torch.device,
-) -> Job[TrainingFrames]:
+def _made_before(state: RunState, run: _Run) -> TrainResult | None:
+    """Give what this very run has already made, if it has come to its end before."""
+    path = run.config.output / f"{run.config.name}{SUFFIX}"
+    if not (state.is_finished(run.config.optimiser) and path.is_file()):
+        return None
+    card = read_card(path)
+    return TrainResult(path, card, tuple(state.history)) if card.training.get("run") == state.digest else None
+
+
+def _prepare(run: _Run, device: torch.device) -> Job[TrainingFrames]:
     """Normalise the frames to train on, and let the teacher complete their labels if there is one."""
+    config = run.config
     share = config.data.fully_labelled_share
-    data = prepare_frames(chosen, scheme, config.preprocessing, fully_labelled_share=share)
+    data = yield from prepare_frames(run.chosen, run.scheme, config.preprocessing, fully_labelled_share=share)
     if not config.teacher:
         return data
-    teacher = _ready(config.teacher, description, scheme)
+    teacher = ready_model(config.teacher, describe(config, run.scheme), run.scheme)
     return (yield from fill_in_labels(data, teacher, device))
 
 
-def _start(
-    config: TrainConfig, description: Mapping[str, Any], scheme: LabelScheme, device: torch.device
-) -> RunState:
-    torch.manual_seed(config.optimiser.seed)
-    network, average = build_network(description), build_network(description)
-    if config.parent:
-        network.load_state_dict(_ready(config.parent, description, scheme).network.state_dict())
-    if config.optimiser.crop % network.stride:
-        raise ConfigError(
-            f"A crop of {config.optimiser.crop} pixels is no multiple of this network's {network.stride}."
-        )
-    average.load_state_dict(network.state_dict())
-    for module in (network, average):
-        module.to(device)
-        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
-    average.eval().requires_grad_(False)
-    # Weight decay on normalisation parameters and biases only slows learning.
-    decayed = [p for p in network.parameters() if p.ndim > 1]
-    free = [p for p in network.parameters() if p.ndim <= 1]
-    optimiser = torch.optim.AdamW(
-        [
-            {"params": decayed, "weight_decay": config.optimiser.weight_decay},
-            {"params": free, "weight_decay": 0.0},
-        ],
-        lr=config.optimiser.learning_rate,
-        fused=True,
-    )
-    return RunState(network, average, optimiser, torch.Generator().manual_seed(config.optimiser.seed))
+def _go_on(state: RunState, data: TrainingFrames, run: _Run) -> Job[None]:
+    """Train to the end, validating and writing checkpoints and records on the way."""
+    config = run.config
+    records: contextlib.AbstractContextManager[Journal | None] = contextlib.nullcontext()
+    if run.world.leads:
+        records = Journal(config.output, run.scheme, state.step, tensorboard=config.run.tensorboard)
+    with records as journal:
+        try:
+            if state.is_to_be_validated(config.optimiser):  # stopped before it could be
+                yield from _check(state, run, journal)
+            if not state.is_finished(config.optimiser):
+                yield from _learn(state, data, run, journal)
+        except (GeneratorExit, KeyboardInterrupt):
+            _save(state, run)
+            raise
 
 
-def _ready(name_or_path: str, description: Mapping[str, Any], scheme: LabelScheme) -> Model:
-    """Read a model of the same classes whose weights fit the network that is described."""
-    model_file = read_model(name_or_path)
-    theirs = model_file.card
-    if [(c.key, c.value) for c in theirs.scheme] != [(c.key, c.value) for c in scheme]:
-        raise ModelError(f"The model {theirs.name!r} has other classes than this run, or in another order.")
-    return Model.build(replace(theirs, network=description), model_file.weights)
-
-
-def _steps(
-    state: RunState, data: TrainingFrames, config: TrainConfig, device: torch.device
-) -> Iterator[float]:
-    """Train to the configured step; yields the loss after each."""
-    how = config.optimiser
-    state.network.train()
-    while state.step < how.steps:
-        rate = learning_rate(state.step, how.steps, how.warm_up, how.learning_rate)
-        for group in state.optimiser.param_groups:
-            group["lr"] = rate
-        drawn = data.sample(how.batch, state.rng)
-        images, target = augment(
-            data.images[drawn],
-            data.labels[drawn],
-            data.centres[drawn],
-            how.crop,
-            config.augmentation,
-            config.preprocessing,
-            state.rng,
-        )
-        target = torch.where(target == IGNORED, -1, target)
-        images = images.to(device).contiguous(memory_format=torch.channels_last)
-        with mixed_precision(device):
-            logits = state.network(images)
-        known = data.known[drawn].to(device)
-        loss = segmentation_loss(logits, target.to(device), known, config.loss)
-        if not torch.isfinite(loss):
-            raise ConfigError(
-                f"The loss is no longer a number at step {state.step}; lower the learning rate."
-            )
-        state.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-        nn.utils.clip_grad_norm_(state.network.parameters(), how.gradient_norm)
-        state.optimiser.step()
-        state.step += 1
-        _follow(state.average, state.network, min(how.average, state.step / (state.step + 10)))
-        yield float(loss.detach())
-
-
-@torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move the averaged weights, and the statistics of batch normalisation, towards the network's."""
-    for a, b in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if a.is_floating_point():
-            a.lerp_(b, 1 - decay)
-        else:
-            a.copy_(b)
-
-
-def _run(
-    state: RunState,
-    data: TrainingFrames,
-    config: TrainConfig,
-    held_out: Sequence[LabelledFrame],
-    scheme: LabelScheme,
-) -> Job[None]:
-    """Train to the configured step, validating and writing checkpoints on the way."""
-    how = config.optimiser
-    device = next(state.network.parameters()).device
-    if state.unchecked is not None:  # taken up again where a validation was still to come
-        yield from _check(state, held_out, scheme, config)
-    for loss in _steps(state, data, config, device):
-        if state.step % how.validate_every == 0 or state.step == how.steps:
-            state.unchecked = loss
+def _learn(state: RunState, data: TrainingFrames, run: _Run, journal: Journal | None) -> Job[None]:
+    config, how = run.config, run.config.optimiser
+    for loss in train_steps(state, data, config, run.world):
+        state.losses.append(loss)
+        due = state.is_to_be_validated(how)
+        if state.step % config.run.log_every == 0 and not due:
+            _note(state, run, journal, {})
         yield Progress(state.step, how.steps, f"Training, loss {loss:.3f}")
-        if state.unchecked is not None:
-            yield from _check(state, held_out, scheme, config)
+        if due:
+            yield from _check(state, run, journal)
+        elif state.step % config.run.checkpoint_every == 0:
+            _save(state, run)
+        if state.is_finished(how):
+            if state.step < how.steps:
+                best = max(state.history, key=lambda record: record.get("score", -1.0))
+                note = f"Stopped early: nothing has been better since step {best['step']}."
+                yield Progress(how.steps, how.steps, "Training", note)
+            return
 
 
-def _check(
-    state: RunState, held_out: Sequence[LabelledFrame], scheme: LabelScheme, config: TrainConfig
-) -> Job[None]:
-    """Validate the averaged network, keep it if it is the best so far, and write a checkpoint."""
-    record: dict[str, Any] = {"step": state.step, "loss": state.unchecked}
-    if held_out:
-        card = ModelCard(config.name, config.network, scheme, config.preprocessing)
-        options = PredictOptions(config.device, tta=False)
-        job = evaluate_frames(held_out, Model(state.average, card), options, scheme=scheme)
-        steps = config.optimiser.steps
-        report = yield from retold(
-            job, lambda p: Progress(state.step, steps, f"Validating, {p.message}", p.note)
-        )
-        found = {key: scores for key, scores in report["classes"].items() if scores["n_slices"]}
-        record["dice"] = {key: scores["dice_slice_mean"] for key, scores in found.items()}
-        record["failures"] = {key: scores["failures"] for key, scores in found.items()}
-        record["score"] = float(np.mean(list(record["dice"].values())))
-        if record["score"] > state.best:
-            state.best, state.best_weights = record["score"], _copy(state.average)
-    state.history.append(record)
-    state.unchecked = None
-    state.save(config.output / CHECKPOINT)
-    _log(config.output / LOG, record)
+def _check(state: RunState, run: _Run, journal: Journal | None) -> Job[None]:
+    """Validate, note what was found, and write a checkpoint."""
+    found: dict[str, Any] = {}
+    if journal is not None:
+        found = yield from validate(state, run.held_out, run.scheme, run.config, journal)
+    found = run.world.from_leader(lambda: found)
+    state.history.append({"step": state.step, **_note(state, run, journal, found)})
+    _save(state, run)
 
 
-def _copy(network: nn.Module) -> dict[str, Tensor]:
-    return {name: value.detach().cpu().clone() for name, value in network.state_dict().items()}
+def _note(state: RunState, run: _Run, journal: Journal | None, found: Mapping[str, Any]) -> dict[str, Any]:
+    """Note the mean loss since the last row of the log, and what a validation found."""
+    row = {
+        "learning_rate": learning_rate(max(state.step - 1, 0), run.config.optimiser),
+        "loss": float(np.mean(state.losses)),
+        **found,
+    }
+    state.losses.clear()
+    if journal is not None:
+        journal.note(state.step, row)
+    return row
 
 
-def _half(value: Tensor) -> np.ndarray[Any, np.dtype[Any]]:
+def _save(state: RunState, run: _Run) -> None:
+    if run.world.leads:
+        state.save(run.config.output / CHECKPOINT)
+
+
+def _finish(state: RunState, run: _Run) -> TrainResult:
+    """Write the model."""
+    config = run.config
+    path = config.output / f"{config.name}{SUFFIX}"
+    card = _card(state, run)
+
+    def write() -> None:
+        keeps_best = config.optimiser.keep_best and bool(state.best_weights)
+        weights = state.best_weights if keeps_best else weights_of(state.average)
+        write_model(path, ModelFile(card, {name: _half(value) for name, value in weights.items()}))
+
+    run.world.from_leader(write)
+    return TrainResult(path, card, tuple(state.history))
+
+
+def _half(value: Tensor) -> NDArray[np.generic]:
     """Halve the size on disk: weights of a trained network lose nothing measurable as float16."""
-    return np.asarray((value.half() if value.is_floating_point() else value).contiguous().numpy())
+    half = value.half() if value.is_floating_point() else value
+    return np.asarray((half if torch.isfinite(half).all() else value).contiguous().numpy())
 
 
-def _log(path: Path, record: dict[str, Any]) -> None:
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
-
-
-def _card(
-    config: TrainConfig,
-    scheme: LabelScheme,
-    description: Mapping[str, Any],
-    chosen: Sequence[LabelledFrame],
-    held_out: Sequence[LabelledFrame],
-    state: RunState,
-) -> ModelCard:
-    checked = [r for r in state.history if "score" in r]
+def _card(state: RunState, run: _Run) -> ModelCard:
+    config = run.config
+    checked = [record for record in state.history if "score" in record]
     kept = max(checked, key=lambda r: r["score"]) if config.optimiser.keep_best and checked else None
     return ModelCard(
         name=config.name,
-        network=description,
-        scheme=scheme,
+        network=describe(config, run.scheme),
+        scheme=run.scheme,
         preprocessing=config.preprocessing,
         training={
-            "patients": sorted({f.patient for f in chosen}),
-            "frames": len(chosen),
-            "data_sha256": fingerprint(chosen),
-            "validation_patients": sorted({f.patient for f in held_out}),
+            "patients": sorted({f.patient for f in run.chosen}),
+            "frames": len(run.chosen),
+            "data_sha256": fingerprint(run.chosen),
+            "validation_patients": sorted({f.patient for f in run.held_out}),
+            "run": state.digest,
+            "recipe": config.recipe,
             "teacher": Path(config.teacher).stem,
             "steps": state.step,
+            "loss": asdict(config.loss),
             "optimiser": asdict(config.optimiser),
             "augmentation": asdict(config.augmentation),
             "software": {"napari-cardioseg": __version__, "torch": torch.__version__},
