@@ -92,7 +92,8 @@ def _measure(config: TrainConfig, deadline: Deadline) -> dict[str, Any] | None:
     if learnt is None:
         return None
     result, seconds = learnt
-    held_out = [f for f in frames if f.patient in set(config.data.validation) and MYOCARDIUM.value in f.known]
+    myocardium = LV_SCHEME.by_key("myo").value
+    held_out = [f for f in frames if f.patient in set(config.data.validation) and myocardium in f.known]
     options = PredictOptions(device=config.device, tta=False, clean_up=False)
     scores = score(result.path, held_out, options)
     say_scores(config.name, scores)
