@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,11 @@ NOTHING = Augmentation(0, 1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0)
 
 @pytest.fixture
 def data(make_frames):
-    return prepare_frames(make_frames(), LV_SCHEME, Preprocessing(), fully_labelled_share=0.5)
+    return prepare(make_frames(), LV_SCHEME, Preprocessing(), fully_labelled_share=0.5)
+
+
+def prepare(*args, **kwargs):
+    return drain(prepare_frames(*args, **kwargs))
 
 
 def rng(seed=0):
@@ -32,7 +38,7 @@ def test_patients_are_split_whole():
 
 def test_patients_and_full_labels_are_drawn_evenly(make_frames):
     frames = make_frames(("A",), 12) + make_frames(("B",), 2)
-    data = prepare_frames(frames, LV_SCHEME, Preprocessing(), fully_labelled_share=0.6)
+    data = prepare(frames, LV_SCHEME, Preprocessing(), fully_labelled_share=0.6)
     draw = data.draw.numpy()
     of_a = np.array([f.patient == "A" for f in frames])
     full = data.known.numpy().all(axis=1)
@@ -43,7 +49,7 @@ def test_patients_and_full_labels_are_drawn_evenly(make_frames):
 
 def test_frames_of_other_sizes_share_a_batch(make_frames):
     frames = make_frames(("A",), 2, side=64) + make_frames(("B",), 2, side=48)
-    data = prepare_frames(frames, LV_SCHEME, Preprocessing(), fully_labelled_share=0.5)
+    data = prepare(frames, LV_SCHEME, Preprocessing(), fully_labelled_share=0.5)
     assert data.images.shape == (4, 64, 64)
     assert not data.labels[2, 48:].any()
     assert torch.isfinite(data.images).all()
@@ -93,13 +99,14 @@ def test_a_fingerprint_sees_any_change(make_frames):
 
 
 def test_a_teacher_fills_in_what_nobody_labelled_and_nothing_else(make_frames):
-    frames = make_frames()
-    data = prepare_frames(frames, LV_SCHEME, Preprocessing(), fully_labelled_share=0.5)
+    frames = [replace(frame, pixel_size=(1.3, 1.3)) for frame in make_frames()]
+    data = prepare(frames, LV_SCHEME, Preprocessing(), fully_labelled_share=0.5)
     answer = torch.full((3, 64, 64), 0.01)
     answer[0], answer[2, :20], answer[2, 20:40] = 0.5, 20.0, 0.4  # sure of wall, then unsure, then none
 
     class Teacher(torch.nn.Module):
         stride = 1
+        reach = None
 
         def forward(self, images):
             return answer.log().expand(len(images), 3, 64, 64)

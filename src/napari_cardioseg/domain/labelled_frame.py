@@ -25,6 +25,8 @@ class LabelledFrame:
     known : frozenset of int
         Class values that somebody labelled on this frame. A pixel that is 0 may still belong to a class
         that is missing here.
+    pixel_size : (dy, dx) in mm, optional
+        In-plane spacing, where known.
 
     Raises
     ------
@@ -37,6 +39,7 @@ class LabelledFrame:
     image: NDArray[np.uint8] | NDArray[np.uint16]
     labels: NDArray[np.uint8]
     known: frozenset[int]
+    pixel_size: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if self.image.ndim != 2 or self.image.shape != self.labels.shape:

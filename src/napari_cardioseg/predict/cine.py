@@ -82,8 +82,14 @@ def predict_cine(
     if not wanted.any():
         raise DataError("The cine has no image at the slices and phases that were to be segmented.")
     spacing = cine.geometry.spacing[1:] if cine.geometry.calibrated else None
+    others = _others(cine, wanted, model.card.preprocessing.scope)
     result = yield from predict_frames(
-        cine.data[wanted], spacing, model, options or PredictOptions(), others=_others(cine, wanted)
+        cine.data[wanted],
+        spacing,
+        model,
+        options or PredictOptions(),
+        others=cine.data[others],
+        volumes=np.concatenate((np.nonzero(wanted)[0], np.nonzero(others)[0])),
     )
     labels = np.zeros(cine.data.shape, dtype=np.uint8)
     labels[wanted] = result.labels
@@ -148,9 +154,16 @@ def _chosen(indices: Sequence[int] | None, n: int, what: str) -> list[int]:
     return sorted(set(indices))
 
 
-def _others(cine: Cine, wanted: NDArray[np.bool_]) -> NDArray[np.generic] | None:
-    """Give some frames besides the wanted ones, so that a single slice is not alone in locating the heart."""
-    sample = np.zeros_like(wanted)
-    sample[:: max(cine.n_phases // _LOCATING_PHASES, 1)] = True
-    sample &= cine.present & ~wanted
-    return cine.data[sample] if sample.any() else None
+def _others(cine: Cine, wanted: NDArray[np.bool_], scope: str) -> NDArray[np.bool_]:
+    """Choose frames (t, z) besides the wanted ones.
+
+    So that a single slice is not alone in locating the heart, and that its intensities are measured on the
+    same frames whether it is segmented alone or with the others.
+    """
+    chosen = np.zeros_like(wanted)
+    chosen[:: max(cine.n_phases // _LOCATING_PHASES, 1)] = True
+    if scope == "volume":
+        chosen[wanted.any(axis=1)] = True
+    elif scope == "patient":
+        chosen[:] = True
+    return chosen & cine.present & ~wanted

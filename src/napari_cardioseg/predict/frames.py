@@ -11,12 +11,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_cardioseg.domain import ConfigError, Job, Progress
+from napari_cardioseg.domain import ConfigError, Job, LabelScheme, Progress
 from napari_cardioseg.predict.engine import Engine
 from napari_cardioseg.predict.infer import AS_IT_IS, TEST_TIME_VIEWS, batches
 from napari_cardioseg.predict.model import Model
-from napari_cardioseg.predict.preprocess import FIELD_OF_VIEW, normalise, resampling_factor
-from napari_cardioseg.predict.region import Place, Region, region_of_heart
+from napari_cardioseg.predict.preprocess import FIELD_OF_VIEW, network_pixel_size, resampling_factor
+from napari_cardioseg.predict.region import Place, Region, region_of_heart, sides_in_pixels
+from napari_cardioseg.predict.stack import Stack
 from napari_cardioseg.refine import clean_up
 
 _LOCATING_FRAMES = 48  # enough of any stack to outvote the frames that fool the network
@@ -67,11 +68,13 @@ def predict_frames(
     options: PredictOptions,
     *,
     others: NDArray[np.generic] | None = None,
+    volumes: NDArray[np.intp] | None = None,
 ) -> Job[FramesPrediction]:
     """Segment frames that show the same heart at different slices and phases.
 
     The heart is located on a sample of the frames, seen whole; then every frame is segmented in a square
-    around it. What a single frame shows elsewhere cannot be taken for a second heart.
+    around it. What a single frame shows elsewhere cannot be taken for a second heart. A model that is not
+    to look for the heart segments whole frames.
 
     Parameters
     ----------
@@ -84,41 +87,59 @@ def predict_frames(
     options : PredictOptions
         Device, test-time augmentation, clean-up.
     others : (m, y, x) array, optional
-        Further frames of the same stack, which help to locate the heart.
+        Further frames of the same stack, which help to locate the heart and to measure intensities.
+    volumes : (n + m,) int array, optional
+        Which volume, all slices at one phase, each of the frames and then of the others belongs to; all
+        to one by default. Models of the scope "volume" measure intensities volume by volume.
 
     Raises
     ------
     ConfigError
-        If the device is not there.
+        If the device, or SimpleITK for a model that needs it, is not there.
     """
-    engine = Engine(model.network, options.device, options.batch_size)
+    engine, n, card = Engine(model.network, options.device, options.batch_size), len(frames), model.card
     notes = list(_notes_on_size(frames, pixel_size, model))
-    sample = _locating_sample(frames, others)
-    steps = len(sample) + len(frames)
-    evidence, shape = yield from _locate(sample, pixel_size, model, engine, steps)
-    place = Place(region_of_heart(evidence, shape), shape, (frames.shape[1], frames.shape[2]))
-    support = place.spread(evidence)
+    everything = frames if others is None else np.concatenate((frames, others))
+    stack = Stack(everything, volumes, pixel_size, card.preprocessing)
+    yield from stack.correct_bias()
+    located = min(len(stack), _LOCATING_FRAMES) if card.preprocessing.locate else 0
+    place, support = yield from _place(stack, located, pixel_size, model, engine, located + n)
     views = TEST_TIME_VIEWS if options.tta else AS_IT_IS
     labels = np.zeros(frames.shape, dtype=np.uint8)
-    uncertainty = np.empty(len(frames), dtype=np.float32)
-    values = np.array([0, *model.card.scheme.values], dtype=np.uint8)
-    pixels = int(np.prod(place.region.shape)) * len(views)
+    uncertainty = np.empty(n, dtype=np.float32)
     done = 0
-    while done < len(frames):
-        part = slice(done, min(done + engine.batch_size(pixels), len(frames)))
-        p = place.to_native(engine.probabilities(_near(frames[part], pixel_size, model, place.region), views))
-        found = values[p.argmax(dim=1).numpy()]
-        if options.clean_up:
-            found = clean_up(found, support, model.card.scheme)
-        labels[part, place.window.rows, place.window.columns] = found
-        uncertainty[part] = expected_error(
-            p, torch.from_numpy(found[:, None] == values[:, None, None])
-        ).numpy()
-        done = part.stop
+    while done < n:
+        size = engine.batch_size(int(np.prod(place.region.shape)) * len(views))
+        which = np.arange(done, min(done + size, n))
+        images = stack.whole(which) if support is None else stack.near(which, place.region)
+        p = place.to_native(engine.probabilities(images, views))
+        found, doubt = _masks(p, support, card.scheme, clean=options.clean_up)
+        labels[which, place.window.rows, place.window.columns] = found
+        uncertainty[which] = doubt
+        done += len(which)
         news = engine.take_notes()
         notes += news
-        yield Progress(len(sample) + done, steps, "Segmenting", " ".join(news))
+        yield Progress(located + done, located + n, "Segmenting", " ".join(news))
     return FramesPrediction(labels, uncertainty, tuple(notes))
+
+
+def _masks(
+    p: Tensor, support: NDArray[np.float64] | None, scheme: LabelScheme, *, clean: bool
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Choose labels (n, y, x) by probabilities (n, classes, y, x), and say how doubtful they are (n,)."""
+    values = np.array([0, *scheme.values], dtype=np.uint8)
+    found: NDArray[np.uint8] = values[p.argmax(dim=1).numpy()]
+    if clean and support is not None:
+        found = clean_up(found, support, scheme)
+    elif clean:  # nobody looked for the heart: each frame tells by itself where it is
+        hearts = (1 - p[:, 0]).numpy()
+        found = np.concatenate(
+            [clean_up(one[None], heart, scheme) for one, heart in zip(found, hearts, strict=True)]
+        )
+    doubt: NDArray[np.float32] = expected_error(
+        p, torch.from_numpy(found[:, None] == values[:, None, None])
+    ).numpy()
+    return found, doubt
 
 
 def expected_error(p: Tensor, chosen: Tensor) -> Tensor:
@@ -149,61 +170,43 @@ def expected_error(p: Tensor, chosen: Tensor) -> Tensor:
 def _notes_on_size(
     frames: NDArray[np.generic], pixel_size: tuple[float, float] | None, model: Model
 ) -> Iterator[str]:
-    shape = (frames.shape[1], frames.shape[2])
-    if pixel_size is None and resampling_factor(shape, None, model.card.preprocessing) != (1.0, 1.0):
+    shape, preprocessing = (frames.shape[1], frames.shape[2]), model.card.preprocessing
+    if pixel_size is not None or preprocessing.resize is not None:
+        return
+    if resampling_factor(shape, None, preprocessing) != (1.0, 1.0):
         yield (
             "The images do not state their pixel size; they were taken to be "
             f"{FIELD_OF_VIEW:.0f} mm wide, and the masks are worse where they are not."
         )
 
 
-def _locating_sample(frames: NDArray[np.generic], others: NDArray[np.generic] | None) -> NDArray[np.generic]:
-    """Choose some frames, evenly, from two sets."""
-    n = len(frames)
-    total = n if others is None else n + len(others)
-    chosen = np.linspace(0, total - 1, min(total, _LOCATING_FRAMES)).round().astype(int)
-    sample: NDArray[np.generic] = frames[chosen[chosen < n]]
-    return sample if others is None else np.concatenate((sample, others[chosen[chosen >= n] - n]))
-
-
-def _locate(
-    sample: NDArray[np.generic],
+def _place(
+    stack: Stack,
+    located: int,
     pixel_size: tuple[float, float] | None,
     model: Model,
     engine: Engine,
     total: int,
-) -> Generator[Progress, None, tuple[NDArray[np.float64], tuple[int, int]]]:
-    """Gather the evidence of heart over whole frames; also gives their size on the network's grid."""
-    evidence: NDArray[np.float64] | None = None
-    shape = (0, 0)
-    pixels = int(np.prod(_prepare(sample[:1], pixel_size, model).shape))
-    for part in batches(len(sample), engine.batch_size(pixels)):
-        images = _prepare(sample[part], pixel_size, model)
-        shape = (images.shape[1], images.shape[2])
-        heart = 1 - engine.probabilities(images, AS_IT_IS)[:, :1]
-        cells = F.adaptive_avg_pool2d(heart, (-(-shape[0] // _CELL), -(-shape[1] // _CELL)))
-        found = cells.sum(dim=(0, 1)).double().numpy()
-        evidence = found if evidence is None else evidence + found
+) -> Generator[Progress, None, tuple[Place, NDArray[np.float64] | None]]:
+    """Find the heart on `located` of the frames, evenly; the whole frame, without evidence, if on none."""
+    if not located:
+        return Place(Region.whole(stack.shape), stack.shape, stack.native), None
+    sample = np.linspace(0, len(stack) - 1, located).round().astype(np.intp)
+    evidence = yield from _locate(stack, sample, engine, total)
+    pixel = network_pixel_size(stack.native, pixel_size, model.card.preprocessing)
+    region = region_of_heart(evidence, stack.shape, sides_in_pixels(pixel, model.network.stride))
+    place = Place(region, stack.shape, stack.native)
+    return place, place.spread(evidence)
+
+
+def _locate(
+    stack: Stack, sample: NDArray[np.intp], engine: Engine, total: int
+) -> Generator[Progress, None, NDArray[np.float64]]:
+    """Gather the evidence of heart over whole frames."""
+    cells = (-(-stack.shape[0] // _CELL), -(-stack.shape[1] // _CELL))
+    evidence = np.zeros(cells)
+    for part in batches(len(sample), engine.batch_size(stack.shape[0] * stack.shape[1])):
+        heart = 1 - engine.probabilities(stack.whole(sample[part]), AS_IT_IS)[:, :1]
+        evidence += F.adaptive_avg_pool2d(heart, cells).sum(dim=(0, 1)).double().numpy()
         yield Progress(part.stop, total, "Looking for the heart")
-    assert evidence is not None  # a stack has at least one frame
-    return evidence, shape
-
-
-def _prepare(frames: NDArray[np.generic], pixel_size: tuple[float, float] | None, model: Model) -> Tensor:
-    """Normalise frames and bring them to the network's spacing."""
-    images = torch.from_numpy(normalise(frames, model.card.preprocessing))
-    shape = (images.shape[1], images.shape[2])
-    factor = resampling_factor(shape, pixel_size, model.card.preprocessing)
-    if factor == (1.0, 1.0):
-        return images
-    size = [max(round(n * f), 1) for n, f in zip(shape, factor, strict=True)]
-    return F.interpolate(images[:, None], size=size, mode="bilinear", antialias=True)[:, 0]
-
-
-def _near(
-    frames: NDArray[np.generic], pixel_size: tuple[float, float] | None, model: Model, region: Region
-) -> Tensor:
-    """Prepare the part of the frames around the heart."""
-    images = _prepare(frames, pixel_size, model)[:, region.rows, region.columns]
-    # The chest wall near the coil outshines a heart far from it: let the heart set its own contrast.
-    return torch.from_numpy(normalise(images.numpy(), model.card.preprocessing))
+    return evidence

@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
-SIDE = 128
-"""Side of the region in pixels of the network's grid; at 1.33 mm it spans 170 mm."""
+SIDE = 170.0
+"""Side of the region in mm; a network sees as much of the chest at any pixel size."""
 
-_BLUR = 12.0  # pixels: about half a ventricle's radius, so that a peak means a whole ventricle
+_BLUR = 3 / 32  # of the side, 16 mm: about half a ventricle's radius, so that a peak means a whole ventricle
+
+# A region that falls short by no more than this part of the network's stride is not enlarged by another.
+_SHORT = 0.1
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class Region:
 
     rows: slice
     columns: slice
+
+    @classmethod
+    def whole(cls, shape: tuple[int, int]) -> Region:
+        """Give the region that is the whole frame of this size (y, x)."""
+        return cls(slice(0, shape[0]), slice(0, shape[1]))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -81,8 +89,14 @@ class Place:
         return F.grid_sample(p, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def region_of_heart(evidence: NDArray[np.floating], shape: tuple[int, int], side: int = SIDE) -> Region:
-    """Find the square that holds the heart.
+def sides_in_pixels(pixel_size: tuple[float, float], stride: int) -> tuple[int, int]:
+    """Give the region's sides along y and x in pixels of a grid, rounded up to a network's stride."""
+    dy, dx = (max(math.ceil(SIDE / size / stride - _SHORT), 1) * stride for size in pixel_size)
+    return dy, dx
+
+
+def region_of_heart(evidence: NDArray[np.floating], shape: tuple[int, int], sides: tuple[int, int]) -> Region:
+    """Find the rectangle that holds the heart.
 
     A second bright ring (stomach, vessel, chest wall) fools the network on a frame or two, but the heart
     is at one place on all frames of a stack: the sum of all frames' evidence peaks there.
@@ -94,19 +108,20 @@ def region_of_heart(evidence: NDArray[np.floating], shape: tuple[int, int], side
         pixels.
     shape : (int, int)
         Size (y, x) of the frames in pixels.
-    side : int
-        Side of the square in pixels.
+    sides : (int, int)
+        Sides (y, x) of the rectangle in pixels.
 
     Returns
     -------
     Region
-        Inside the frame; the whole frame along an axis that is shorter than the square.
+        Inside the frame; the whole frame along an axis that is shorter than the rectangle.
     """
     cell = shape[0] / evidence.shape[0], shape[1] / evidence.shape[1]
-    smooth = gaussian_filter(evidence.astype(np.float64), (_BLUR / cell[0], _BLUR / cell[1]), mode="constant")
+    blur = sides[0] * _BLUR / cell[0], sides[1] * _BLUR / cell[1]
+    smooth = gaussian_filter(evidence.astype(np.float64), blur, mode="constant")
     peak = np.unravel_index(int(smooth.argmax()), smooth.shape)
     spans = []
-    for place, step, length in zip(peak, cell, shape, strict=True):
+    for place, step, length, side in zip(peak, cell, shape, sides, strict=True):
         size = min(side, length)
         centre = (int(place) + 0.5) * step
         start = min(max(round(centre - size / 2), 0), length - size)

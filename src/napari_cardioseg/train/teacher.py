@@ -14,10 +14,11 @@ from torch import Tensor
 
 from napari_cardioseg.domain import Job, Progress
 from napari_cardioseg.predict.infer import probabilities
+from napari_cardioseg.predict.intensity import normalise_each
 from napari_cardioseg.predict.model import Model
-from napari_cardioseg.predict.preprocess import normalise
-from napari_cardioseg.predict.region import SIDE
-from napari_cardioseg.train.data import IGNORED, TrainingFrames
+from napari_cardioseg.predict.preprocess import network_pixel_size, resample, resampling_factor
+from napari_cardioseg.predict.region import sides_in_pixels
+from napari_cardioseg.train.data import IGNORED, TrainingFrames, box_around
 
 _SURE = 0.7  # a guess between 1 - this and this is no lesson
 
@@ -42,34 +43,50 @@ def fill_in_labels(data: TrainingFrames, teacher: Model, device: torch.device) -
     TrainingFrames
         With every class known on every frame.
     """
-    partial = (~data.known).any(dim=1).nonzero()[:, 0]
+    partial = (~data.complete).nonzero()[:, 0]
     labels = data.labels.clone()
     network = teacher.network.to(device)
     for done, i in enumerate(partial.tolist(), start=1):
-        box = _around(data.centres[i], data.images.shape[1:])
-        image = normalise(data.images[i][box][None].numpy(), teacher.card.preprocessing)
-        p = probabilities(network, torch.from_numpy(image).to(device)).cpu()
+        box, shape = _view(data, i, teacher)
+        image = data.images[i][box]
+        seen = normalise_each(resample(image[None], shape), teacher.card.preprocessing)
+        p = resample(probabilities(network, seen.to(device)).cpu(), _size(image))
         labels[i][box] = _filled(labels[i][box][None], p, data.known[i][None])[0]
         yield Progress(done, len(partial), "Filling in labels")
     return replace(data, labels=labels, known=torch.ones_like(data.known))
 
 
-def _around(centre: Tensor, shape: torch.Size) -> tuple[slice, slice]:
-    """Give the square of pixels about the heart, inside the frame; there is no heart elsewhere."""
-    spans = []
-    for place, length in zip(centre.tolist(), shape, strict=True):
-        size = min(SIDE, length)
-        start = min(max(round(place - size / 2), 0), length - size)
-        spans.append(slice(start, start + size))
-    return spans[0], spans[1]
+def _view(data: TrainingFrames, i: int, teacher: Model) -> tuple[tuple[slice, slice], tuple[int, int]]:
+    """Give the pixels that the teacher is shown, and their size (y, x) on the teacher's grid.
+
+    They are as many millimetres about the heart as in prediction, or all if the teacher is used to that.
+    """
+    shape, preprocessing = _size(data.images[i]), teacher.card.preprocessing
+    dy, dx = data.pixel_size[i].tolist()
+    fy, fx = resampling_factor(shape, (dy, dx), preprocessing)
+    sides = shape
+    if preprocessing.locate:
+        rows, columns = sides_in_pixels(
+            network_pixel_size(shape, (dy, dx), preprocessing), teacher.network.stride
+        )
+        sides = round(rows / fy), round(columns / fx)
+    box = box_around(data.centres[i], sides, shape)
+    height, width = (span.stop - span.start for span in box)
+    return box, (max(round(height * fy), 1), max(round(width * fx), 1))
+
+
+def _size(image: Tensor) -> tuple[int, int]:
+    return image.shape[0], image.shape[1]
 
 
 def _filled(labels: Tensor, p: Tensor, known: Tensor) -> Tensor:
     """Complete (n, y, x) labels by (n, classes, y, x) probabilities."""
-    possible = ~known
+    nothing = known.all(dim=1)  # the reader labelled none of the classes but others: see data._channels
+    possible = ~known | nothing[:, None]
     possible[:, 0] = True
     q = p * possible[:, :, None, None]
     q = q / q.sum(dim=1, keepdim=True).clamp(min=1e-6)
     confidence, guess = q.max(dim=1)
     guess = torch.where(confidence >= _SURE, guess, IGNORED).to(labels.dtype)
-    return torch.where(labels == 0, guess, labels)
+    unlabelled = torch.where(nothing, IGNORED, 0).to(labels.dtype)
+    return torch.where(labels == unlabelled[:, None, None], guess, labels)
