@@ -96,7 +96,7 @@ def test_names_cannot_break_the_page() -> None:
     labels = square(40, 60).astype(np.uint8)
     frames = [LabelledFrame(name, i, labels * 50, labels, frozenset({1})) for i in range(3)]
     found = [square(40 + i, 60).astype(np.uint8) for i in range(2)] + [np.zeros_like(labels)]
-    report = {"model": "<b>m", **compare_frames(frames, found)}
+    report = {"model": "<b>m", "trained_on": [name], **compare_frames(frames, found)}
     tags = Tags()
     tags.feed(page(report, frames, found))
     assert tags.open == []
@@ -104,6 +104,7 @@ def test_names_cannot_break_the_page() -> None:
     assert f"{name}, image 2, LV cavity" in tags.text
     assert "Dice 0.000: nothing found" in tags.text
     assert "<b>m: 1 patient, 3 frames" in tags.text
+    assert "Caution: the model has learnt from all of these patients" in tags.text
 
 
 def test_the_worst_slices_come_first_and_each_class_has_its_share() -> None:
@@ -111,7 +112,7 @@ def test_the_worst_slices_come_first_and_each_class_has_its_share() -> None:
     labels[40:50, 40:50] = 2
     frames = [LabelledFrame("A", i, labels, labels, frozenset({1, 2})) for i in range(20)]
     found = [np.roll(labels, i, axis=0) for i in range(18)] + [np.zeros_like(labels)] * 2
-    worst = worst_slices({"model": "m", **compare_frames(frames, found)})
+    worst = worst_slices(compare_frames(frames, found))
     assert [len(rows) for rows in worst.values()] == [12, 12]
     assert [row["instance"] for row in worst["lv"][:3]] == [18, 19, 17]  # nothing found is worst of all
     assert worst["myo"][2]["hd95_mm"] >= worst["myo"][3]["hd95_mm"]

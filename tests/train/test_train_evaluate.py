@@ -21,7 +21,7 @@ from napari_cardioseg.predict import Model, PredictOptions
 from napari_cardioseg.predict.preprocess import FIELD_OF_VIEW
 from napari_cardioseg.train import evaluate_frames
 from napari_cardioseg.train.compare import compare_frames
-from napari_cardioseg.train.evaluate import segment_frames, shared_classes
+from napari_cardioseg.train.evaluate import identify, segment_frames, shared_classes
 
 
 @pytest.fixture
@@ -108,12 +108,24 @@ def test_millimetres_are_stated_or_taken_from_the_field_of_view(frames):
     found = [np.roll(labels, 3, axis=1) for labels in truths(frames)]
     assumed = compare_frames(frames, found)
     side = FIELD_OF_VIEW / 64
-    assert assumed["pixel_size"] == {"assumed": True, "mm": [[side, side]], "field_of_view_mm": FIELD_OF_VIEW}
+    assert assumed["pixel_size"] == {
+        "mm": [[side, side]],
+        "n_frames_assumed": 8,
+        "field_of_view_mm": FIELD_OF_VIEW,
+    }
     assert assumed["classes"]["lv"]["hd95_mm_slice_mean"] == pytest.approx(3 * side, rel=0.1)
     given = compare_frames(frames, found, pixel_size=(1.5, 1.5))
-    assert given["pixel_size"] == {"assumed": False, "mm": [[1.5, 1.5]], "field_of_view_mm": None}
+    assert given["pixel_size"] == {"mm": [[1.5, 1.5]], "n_frames_assumed": 0, "field_of_view_mm": None}
     ratio = given["classes"]["lv"]["asd_mm_slice_mean"] / assumed["classes"]["lv"]["asd_mm_slice_mean"]
     assert ratio == pytest.approx(1.5 / side)
+    stating = [replace(f, pixel_size=(1.2, 1.6)) if f.patient == "A" else f for f in frames]
+    mixed = compare_frames(stating, found)
+    assert mixed["pixel_size"]["mm"] == [[1.2, 1.6], [side, side]]
+    assert mixed["pixel_size"]["n_frames_assumed"] == 4
+    assert mixed["patients"]["B"] == assumed["patients"]["B"]
+    assert mixed["patients"]["A"]["lv"]["hd95_mm_slice_mean"] == pytest.approx(3 * 1.6, rel=0.1)
+    again = compare_frames(stating, found, pixel_size=(1.5, 1.5))  # what the caller says overrides it
+    assert again == given
 
 
 def test_a_class_alone_is_measured_against_all_else(frames):
@@ -154,7 +166,13 @@ def test_evaluating_is_segmenting_and_comparing(frames, model):
     options = PredictOptions(device="cpu", tta=False)
     report = drain(evaluate_frames(frames, model, options, pixel_size=(1.2, 1.2)))
     found = drain(segment_frames(frames, model, options, pixel_size=(1.2, 1.2)))
-    assert report == {"model": "chance", **compare_frames(frames, found, pixel_size=(1.2, 1.2))}
+    compared = compare_frames(frames, found, pixel_size=(1.2, 1.2))
+    assert report == {"model": "chance", "trained_on": [], **compared}
+
+
+def test_a_model_that_knows_the_patients_is_found_out(frames, model):
+    taught = replace(model, card=replace(model.card, training={"patients": ["B", "C"]}))
+    assert identify(taught, frames) == {"model": "chance", "trained_on": ["B"]}
 
 
 def test_what_cannot_be_evaluated_is_said(frames, model):
@@ -164,6 +182,10 @@ def test_what_cannot_be_evaluated_is_said(frames, model):
     uneven = [*frames, LabelledFrame("A", 9, wide, wide, frozenset({1}))]
     with pytest.raises(ConfigError, match="patient A differ in size"):
         drain(evaluate_frames(uneven, model, PredictOptions(device="cpu", tta=False)))
+    one = frames[0]
+    scaled = [one, replace(one, instance=9, pixel_size=(1.0, 1.0))]
+    with pytest.raises(ConfigError, match="patient B differ in size"):
+        drain(evaluate_frames(scaled, model, PredictOptions(device="cpu", tta=False)))
     stranger = replace(model, card=replace(model.card, scheme=LabelScheme((RV_CAVITY,))))
     with pytest.raises(ConfigError, match="finds RV cavity, but the frames show LV cavity, myocardium"):
         shared_classes(stranger, LV_SCHEME)

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cardioseg.cli.evaluation_tables import heading, millimetres, tables, write_slices
+from napari_cardioseg.cli.evaluation_tables import heading, notes, tables, write_slices
 from napari_cardioseg.cli.options import (
     add_model_option,
     add_prediction_options,
@@ -104,7 +104,7 @@ def run(options: argparse.Namespace) -> None:
     frames = read_frames(options.frames, options.patients)
     model = load_model(options.model)
     from napari_cardioseg.train.compare import compare_frames
-    from napari_cardioseg.train.evaluate import segment_frames, shared_classes
+    from napari_cardioseg.train.evaluate import identify, segment_frames, shared_classes
 
     scheme = shared_classes(model, LV_SCHEME)
     job = segment_frames(
@@ -112,8 +112,8 @@ def run(options: argparse.Namespace) -> None:
     )
     found = run_job(job, "Evaluating")
     compared = compare_frames(frames, found, scheme, pixel_size=options.pixel_size)
-    report = {"model": model.card.name, **compared}
-    print("\n\n".join((f"{heading(report)}\n{millimetres(report)}", *map(str, tables(report)))))
+    report = {**identify(model, frames), **compared}
+    print("\n\n".join(("\n".join((heading(report), *notes(report))), *map(str, tables(report)))))
     for path, write in outputs:
         write(path, report, frames, found)
         print(f"written to {path}")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cardioseg.cli.evaluation_picture import draw_slice
-from napari_cardioseg.cli.evaluation_tables import Table, class_name, heading, millimetres, number, tables
+from napari_cardioseg.cli.evaluation_tables import Table, class_name, heading, notes, number, tables
 from napari_cardioseg.domain import LV_SCHEME, LabelledFrame
 
 Report = dict[str, Any]
@@ -71,7 +71,7 @@ def page(report: Report, frames: Sequence[LabelledFrame], found: Sequence[NDArra
     Parameters
     ----------
     report : dict
-        What `compare_frames` gave, with the name of the `model`.
+        What `compare_frames` and `identify` gave.
     frames, found
         What it compared.
 
@@ -85,7 +85,7 @@ def page(report: Report, frames: Sequence[LabelledFrame], found: Sequence[NDArra
     }
     return _PAGE.format(
         title=escape(heading(report)),
-        notes=f"{escape(millimetres(report))}<br>{_NOTES}",
+        notes="<br>".join((*(escape(note) for note in notes(report)), _NOTES)),
         tables="\n".join(_table(t) for t in tables(report)),
         slices="\n".join(_gallery(key, rows, masks) for key, rows in worst_slices(report).items() if rows),
     )

@@ -58,7 +58,8 @@ def compare_frames(
     scheme : LabelScheme
         The classes to compare, with their values in both.
     pixel_size : (dy, dx) in mm, optional
-        Of all frames; by default the longer side of each image is taken to be `FIELD_OF_VIEW` long.
+        Of all frames, whatever they state themselves. By default what each states; where it states nothing,
+        the longer side of its image is taken to be `FIELD_OF_VIEW` long.
 
     Returns
     -------
@@ -121,15 +122,16 @@ def _row(frame: LabelledFrame, key: str, agreement: Agreement, names: Sequence[s
 def _scale(frames: Sequence[LabelledFrame], given: PixelSize | None) -> Report:
     """Say what millimetres rest on."""
     sizes = sorted({_pixel_size(f, given) for f in frames})
+    assumed = 0 if given else sum(f.pixel_size is None for f in frames)
     return {
-        "assumed": given is None,
         "mm": [list(size) for size in sizes],
-        "field_of_view_mm": None if given else FIELD_OF_VIEW,
+        "n_frames_assumed": assumed,
+        "field_of_view_mm": FIELD_OF_VIEW if assumed else None,
     }
 
 
 def _pixel_size(frame: LabelledFrame, given: PixelSize | None) -> PixelSize:
-    return given or (FIELD_OF_VIEW / max(frame.image.shape),) * 2
+    return given or frame.pixel_size or (FIELD_OF_VIEW / max(frame.image.shape),) * 2
 
 
 def _compare(

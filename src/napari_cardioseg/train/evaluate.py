@@ -37,7 +37,7 @@ def evaluate_frames(
     Returns
     -------
     dict
-        What `compare_frames` gives, and the name of the `model`.
+        What `compare_frames` and `identify` give.
 
     Raises
     ------
@@ -46,7 +46,13 @@ def evaluate_frames(
     """
     shared = shared_classes(model, scheme)
     found = yield from segment_frames(frames, model, options, scheme=shared, pixel_size=pixel_size)
-    return {"model": model.card.name, **compare_frames(frames, found, shared, pixel_size=pixel_size)}
+    return {**identify(model, frames), **compare_frames(frames, found, shared, pixel_size=pixel_size)}
+
+
+def identify(model: Model, frames: Sequence[LabelledFrame]) -> Report:
+    """Name the `model`, and as `trained_on` those of the patients from whom its card says that it learnt."""
+    taught = set(model.card.training.get("patients", ()))
+    return {"model": model.card.name, "trained_on": sorted({f.patient for f in frames} & taught)}
 
 
 def shared_classes(model: Model, scheme: LabelScheme) -> LabelScheme:
@@ -78,7 +84,7 @@ def segment_frames(
     Parameters
     ----------
     frames : sequence of LabelledFrame
-        All frames of a patient must be of one size.
+        All frames of a patient must be of one size, in pixels and in mm.
     model : Model
         The model to apply.
     options : PredictOptions, optional
@@ -86,7 +92,7 @@ def segment_frames(
     scheme : LabelScheme
         Values of the classes to give; the model's are matched by their keys.
     pixel_size : (dy, dx) in mm, optional
-        Of all frames, where known.
+        Of all frames, whatever they state themselves.
 
     Returns
     -------
@@ -107,10 +113,11 @@ def segment_frames(
             values[theirs[c.key]] = c.value
     result: dict[int, Labels] = {}
     for patient, stack in by_patient(frames):
-        if len({frames[i].image.shape for i in stack}) > 1:
+        if len({(frames[i].image.shape, frames[i].pixel_size) for i in stack}) > 1:
             raise ConfigError(f"The frames of patient {patient} differ in size.")
         images = np.stack([frames[i].image for i in stack])
-        job = predict_frames(images, pixel_size, model, options or PredictOptions())
+        size = pixel_size or frames[stack[0]].pixel_size
+        job = predict_frames(images, size, model, options or PredictOptions())
         labels = (yield from retold(job, _within(patient, len(result), len(frames)))).labels
         result.update(zip(stack, values[labels], strict=True))
     return [result[i] for i in range(len(frames))]
