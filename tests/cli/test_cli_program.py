@@ -109,5 +109,5 @@ def test_models_lists_names_that_segment_takes(capsys: pytest.CaptureFixture[str
 
 def test_each_command_sits_in_one_module() -> None:
     named = [module.__name__.rsplit(".", 1)[1] for module in COMMANDS]
-    assert sorted(named) == ["evaluate", "info", "models", "segment", "train", "window"]
+    assert sorted(named) == ["evaluate", "info", "models", "segment", "train", "weights", "window"]
     assert build_parser().parse_args([]).run.__name__ == "run_open"

@@ -121,6 +121,19 @@ def test_a_resnet18_fills_the_backbone_whole(channels):
     assert not any(name.startswith("backbone.") for name in report.fresh)
 
 
+@pytest.mark.parametrize(
+    "name", ["deeplabv2", "deeplabv3", "deeplabv3_cascade", "refinenet", "pspnet", "gcn"]
+)
+def test_every_network_on_a_resnet_takes_its_checkpoint(name):
+    network = build_network({"name": name, "backbone": "resnet18", "width": 4})
+    weights = checkpoint(resnet18_shapes(width=4))
+    report = load_checkpoint(network, weights)
+    assert report.folded == ("backbone.conv1.weight",)
+    assert report.unused == ("fc.weight", "fc.bias")
+    assert not any(name.startswith("backbone.") for name in report.fresh)
+    assert torch.equal(network.backbone.layer4[1].conv2.weight, weights["layer4.1.conv2.weight"])
+
+
 @pytest.mark.parametrize("channels", [1, 2, 5])
 def test_a_grey_image_gets_the_answer_that_it_got_in_colour(channels):
     weights = checkpoint(resnet18_shapes(width=4))
@@ -267,6 +280,21 @@ def test_damaged_files_are_refused_with_a_sentence(tmp_path, zipped, share):
     path.write_bytes(whole[: int(share * len(whole))])
     with pytest.raises(ModelError, match="damaged"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_no_damage_ends_in_anything_but_a_sentence(tmp_path, zipped):
+    path = tmp_path / "flipped.pth"
+    torch.save({"conv1.weight": torch.rand(2, 3)}, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    refused = 0
+    for place in range(2, min(len(whole), 700), 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x15]) + whole[place + 1 :])
+        try:
+            read_checkpoint(path)
+        except ModelError:
+            refused += 1
+    assert refused > 50
 
 
 @pytest.mark.parametrize(

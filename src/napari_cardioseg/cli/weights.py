@@ -70,15 +70,10 @@ def run(options: argparse.Namespace) -> None:
     """Load, report and write."""
     config = _network(options.network, options.settings)
     _check_paths(options.checkpoint, options.output)
-    import torch
-
-    from napari_cardioseg.models import build_network
-    from napari_cardioseg.models.pretrained import load_checkpoint, read_checkpoint
+    from napari_cardioseg.models.pretrained import start_network
     from napari_cardioseg.store.models import ModelFile, write_model
 
-    torch.manual_seed(0)  # what stays fresh is the same each time
-    network = build_network(config)
-    report = load_checkpoint(network, read_checkpoint(options.checkpoint))
+    network, report = start_network(config, options.checkpoint)
     weights = {name: value.numpy() for name, value in network.state_dict().items()}
     write_model(options.output, ModelFile(_card(config, options, report), weights))
     total = len(report.loaded) + len(report.fresh)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 import pickle
+import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -15,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from napari_cardioseg.domain import ModelError
-from napari_cardioseg.models.registry import SegmentationNetwork
+from napari_cardioseg.models.registry import SegmentationNetwork, build_network
 
 _BACKBONE = "backbone."
 # torchvision's VGG16 calls its first two fully connected layers so; here they are convolutions.
@@ -23,6 +25,18 @@ _FULLY_CONNECTED = {"classifier.0": "head.fc6", "classifier.3": "head.fc7"}
 # Under which training scripts keep the weights beside other things.
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
 _ZIP, _PICKLE = b"PK", b"\x80"
+# What reading a damaged file ends in depends on where the damage is.
+_DAMAGED = (
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
 _NOT_IN_FILE = "not in the file"
 
 
@@ -51,6 +65,27 @@ class LoadReport:
 def stage_of(name: str) -> str:
     """Give the part of a network that a tensor belongs to, as "backbone.layer1" or "score"."""
     return ".".join(name.split(".")[:-1][:2]) or name
+
+
+def start_network(config: Mapping[str, Any], checkpoint: Path) -> tuple[SegmentationNetwork, LoadReport]:
+    """Build a network and give it what fits it of a checkpoint; the rest is fresh, the same each time.
+
+    Parameters
+    ----------
+    config : mapping
+        For `build_network`.
+    checkpoint : Path
+        For `read_checkpoint`.
+
+    Raises
+    ------
+    ModelError
+        If the network cannot be built, the file cannot be read, or nothing in it fits.
+    """
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        network = build_network(config)
+    return network, load_checkpoint(network, read_checkpoint(checkpoint))
 
 
 def read_checkpoint(path: Path) -> dict[str, Tensor]:
@@ -150,8 +185,7 @@ def _read_pytorch(path: Path) -> object:
             f"{path} holds Python objects beside weights, or is damaged. Objects in a file can run any code, "
             "so it is not loaded; get a file of weights alone (a state dict)."
         ) from error
-    # What damaged files lead torch to depends on where the damage is.
-    except (RuntimeError, OSError, EOFError, LookupError, ValueError, TypeError, AttributeError) as error:
+    except _DAMAGED as error:
         raise ModelError(f"{path} is damaged, or no file of weights (a state dict); get it anew.") from error
     return content
 
