@@ -11,7 +11,21 @@ from napari_cardioseg.train.data import IGNORED, fingerprint, prepare_frames
 from napari_cardioseg.train.split import split_patients
 from napari_cardioseg.train.teacher import fill_in_labels
 
-NOTHING = Augmentation(0, 1, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0)
+NOTHING = Augmentation(
+    rotation=0,
+    scale=1,
+    stretch=1,
+    shift=0,
+    anywhere=0,
+    turn=0,
+    local=0,
+    gamma=1,
+    contrast=0,
+    brightness=0,
+    bias=0,
+    noise=0,
+    blur=0,
+)
 
 
 @pytest.fixture
@@ -76,7 +90,7 @@ def test_a_seed_decides_everything(data):
 
 
 def test_image_and_labels_move_together(data):
-    pose = Augmentation(40, 1.3, 1.2, 5, 0, 1, 0, 1, 0, 0, 0, 0, 0)
+    pose = replace(NOTHING, rotation=40, scale=1.3, stretch=1.2, shift=5, turn=1, mirror=0.5, elastic=4)
     images, labels = augment(data.images, data.labels, data.centres, 64, pose, Preprocessing(), rng(3))
     cavity = images[:, 0][labels == 1]
     outside = images[:, 0][labels == 0]
@@ -84,7 +98,7 @@ def test_image_and_labels_move_together(data):
 
 
 def test_scaling_changes_areas_as_much_as_asked(data):
-    bigger = Augmentation(0, 1.5, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0)
+    bigger = replace(NOTHING, scale=1.5)
     _, plain = augment(data.images, data.labels, data.centres, 128, NOTHING, Preprocessing(), rng())
     _, scaled = augment(data.images, data.labels, data.centres, 128, bigger, Preprocessing(), rng(5))
     ratio = (scaled == 1).sum((1, 2)) / (plain == 1).sum((1, 2))
