@@ -54,9 +54,24 @@ def heading(report: Report) -> str:
     return f"{report['model']}: {frames}"
 
 
+def millimetres(report: Report) -> str:
+    """Say what the distances rest on."""
+    size = report["pixel_size"]
+    sizes = [f"{dy:.3g} mm" if dy == dx else f"{dy:.3g} x {dx:.3g} mm" for dy, dx in size["mm"]]
+    pixel = f"{sizes[0] if len(sizes) == 1 else f'{sizes[0]} to {sizes[-1]}'} a pixel"
+    assumed, n = size["n_frames_assumed"], report["n_frames"]
+    if not assumed:
+        return f"Distances: {pixel}, as stated."
+    return (
+        f"Distances: {'the frames' if assumed == n else f'{assumed} of {n} frames'} do not state their pixel "
+        f"size, so the longer side of each image was taken for {size['field_of_view_mm']:.0f} mm ({pixel}); "
+        "--pixel-size states the true one."
+    )
+
+
 def notes(report: Report) -> list[str]:
     """Say what the distances rest on, and whether the model knew the patients."""
-    found = [_millimetres(report)]
+    found = [millimetres(report)]
     if known := report.get("trained_on"):
         who = "all of these patients" if len(known) == report["n_patients"] else ", ".join(known)
         found.append(f"Caution: the model has learnt from {who}; on others expect worse.")
@@ -85,20 +100,6 @@ def class_name(key: str) -> str:
 def number(value: float | None, digits: int = 3) -> str:
     """Write a number, or a dash where there is none."""
     return "-" if value is None else f"{value:.{digits}f}"
-
-
-def _millimetres(report: Report) -> str:
-    size = report["pixel_size"]
-    sizes = [f"{dy:.3g} mm" if dy == dx else f"{dy:.3g} x {dx:.3g} mm" for dy, dx in size["mm"]]
-    pixel = f"{sizes[0] if len(sizes) == 1 else f'{sizes[0]} to {sizes[-1]}'} a pixel"
-    assumed, n = size["n_frames_assumed"], report["n_frames"]
-    if not assumed:
-        return f"Distances: {pixel}, as stated."
-    return (
-        f"Distances: {'the frames' if assumed == n else f'{assumed} of {n} frames'} do not state their pixel "
-        f"size, so the longer side of each image was taken for {size['field_of_view_mm']:.0f} mm ({pixel}); "
-        "--pixel-size states the true one."
-    )
 
 
 def _by_class(report: Report) -> Table:
