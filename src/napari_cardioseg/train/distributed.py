@@ -17,7 +17,6 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.nn.functional import all_reduce
 from torch.nn.parallel import DistributedDataParallel
 
 from napari_cardioseg.domain import ConfigError
@@ -103,19 +102,19 @@ class World:
         if self.size == 1:
             return network
         if device.type == "cuda":
+            # torch leaves it untyped
             return nn.SyncBatchNorm.convert_sync_batchnorm(network)  # type: ignore[no-any-return,no-untyped-call]
         group = dist.new_group()
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
-                module.__class__ = _SharedBatchNorm
+                module.__class__ = _SharedBatchNorm  # with the same weights, statistics and hooks
                 module.group = group
         return network
 
     def outputs_of(self, network: SegmentationNetwork) -> nn.Module:
         """Make a module that gives the network's training outputs and shares the gradients."""
         outputs = _TrainingOutputs(network)
-        # Statistics of batch normalisation are the same everywhere already.
-        return outputs if self.size == 1 else DistributedDataParallel(outputs, broadcast_buffers=False)
+        return outputs if self.size == 1 else DistributedDataParallel(outputs)
 
 
 @contextmanager
@@ -159,6 +158,25 @@ class _TrainingOutputs(nn.Module):
         return self.network.training_outputs(images)
 
 
+class _Sum(torch.autograd.Function):
+    """The sum over all processes, through which gradients flow (PyTorch's own is being retired)."""
+
+    @staticmethod
+    def forward(ctx: Any, mine: Tensor, group: Any) -> Tensor:
+        """Add up one tensor of each process."""
+        ctx.group = group
+        total = mine.clone()
+        dist.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """Add up what each process made of the sum."""
+        total = gradients[0].clone()
+        dist.all_reduce(total, group=ctx.group)
+        return total, None
+
+
 class _SharedBatchNorm(nn.BatchNorm2d):
     """Batch normalisation over the shares of all processes, for CPUs, where PyTorch has none.
 
@@ -182,7 +200,7 @@ class _SharedBatchNorm(nn.BatchNorm2d):
         return normal.to(features.dtype)
 
     def _over_all(self, mine: Tensor) -> Tensor:
-        total: Tensor = all_reduce(mine, group=self.group)  # type: ignore[no-untyped-call]  # untyped in torch
+        total: Tensor = _Sum.apply(mine, self.group)  # type: ignore[no-untyped-call]  # untyped in torch
         return total / dist.get_world_size(self.group)
 
     def _remember(self, mean: Tensor, variance: Tensor, n_mine: int) -> None:

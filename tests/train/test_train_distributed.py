@@ -1,0 +1,96 @@
+"""Two processes, started as `torchrun` does, learn what one learns from the same batches."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from napari_cardioseg.domain import ConfigError, drain
+from napari_cardioseg.io.frames import read_frames
+from napari_cardioseg.store.models import read_model
+from napari_cardioseg.train import load_config, train
+from napari_cardioseg.train.distributed import World
+
+# Everything that could tell two shares from one batch: batch normalisation, a Dice over the whole batch,
+# classes unknown on some frames, accumulated gradients, gradients cut to a norm.
+RUN = """
+name = "tiny"
+device = "cpu"
+output = "{output}"
+[data]
+frames = "frames"
+validation = ["C"]
+[network]
+name = "unet"
+widths = [4, 8]
+[loss]
+per_frame = false
+[optimiser]
+steps = 5
+batch = 4
+crop = 32
+accumulate = 2
+warm_up = 0
+method = "sgd"  # AdamW would make much of gradients that are zero but for rounding
+learning_rate = 0.05
+weight_decay = 1e-4
+average = 0.5
+gradient_norm = 0.5
+precision = "fp32"
+validate_every = 5
+[augmentation]
+shift = 6
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, make_frames):
+    for kind in ("images", "masks"):
+        (tmp_path / "frames" / kind).mkdir(parents=True)
+    rows = []
+    for f in make_frames():
+        Image.fromarray(f.image).save(tmp_path / "frames" / "images" / f"{f.patient}_{f.instance}.png")
+        Image.fromarray(f.labels).save(tmp_path / "frames" / "masks" / f"{f.patient}_{f.instance}.png")
+        rows.append((f.patient, f.instance, int(2 in f.known)))
+    with (tmp_path / "frames" / "frames.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("patient", "instance", "epicardium_known"), *rows])
+    return tmp_path
+
+
+def test_two_processes_learn_what_one_learns(folder):
+    for name in ("one", "two"):
+        (folder / f"{name}.toml").write_text(RUN.format(output=name))
+    one = load_config(folder / "one.toml")
+    alone = drain(train(one, read_frames(one.data.frames)))
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    command = ["-m", "napari_cardioseg.cli", "train", str(folder / "two.toml")]
+    ran = subprocess.run(
+        [sys.executable, *launch, *command],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout == f"{folder / 'two' / 'tiny.safetensors'}: trained on 8 frames\n"
+    together = read_model(folder / "two" / "tiny.safetensors")
+    for name, value in read_model(alone.path).weights.items():
+        np.testing.assert_allclose(
+            together.weights[name].astype(float), value.astype(float), atol=1e-3, err_msg=name
+        )
+    ours, theirs = alone.card.metrics["validation"], together.card.metrics["validation"]
+    assert theirs["loss"] == pytest.approx(ours["loss"], abs=1e-5)
+    assert theirs["score"] == pytest.approx(ours["score"], abs=1e-3)
+    assert "Warning" not in ran.stderr
+
+
+def test_a_batch_is_shared_evenly_or_not_at_all():
+    assert [list(World(rank, 2).share(4)) for rank in (0, 1)] == [[0, 1], [2, 3]]
+    with pytest.raises(ConfigError, match="multiple of 3"):
+        World(0, 3).share(4)
