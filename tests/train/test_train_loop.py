@@ -1,16 +1,24 @@
 import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from napari_cardioseg.domain import LV_SCHEME, ConfigError, LabelScheme, ModelCard, ModelError, drain
 from napari_cardioseg.predict import Model, PredictOptions
 from napari_cardioseg.store.models import ModelFile, read_model, write_model
 from napari_cardioseg.train import TrainConfig, evaluate_frames, load_config, train
 from napari_cardioseg.train.augment import Augmentation
-from napari_cardioseg.train.config import DataConfig, OptimiserConfig
+from napari_cardioseg.train.config import DataConfig, OptimiserConfig, RunConfig
+from napari_cardioseg.train.journal import LOG
 from napari_cardioseg.train.loop import CHECKPOINT
+from napari_cardioseg.train.losses import LossConfig
 
 
 @pytest.fixture
@@ -68,6 +76,87 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(stop_at, config, ma
     assert [r["step"] for r in resumed.history] == [20, 40, 60]
     for name, value in weights(straight).items():
         np.testing.assert_array_equal(weights(resumed)[name], value, err_msg=name)
+
+
+KILLED = """
+import os, pickle, signal, sys
+from napari_cardioseg.train import train
+config, frames = pickle.load(sys.stdin.buffer)
+for progress in train(config, frames):
+    if progress.done == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_run_goes_on_to_the_same_weights_bit_for_bit(config, make_frames, tmp_path):
+    frames = make_frames()
+    config = replace(
+        config,
+        # Dropout and momentum, too, must go on as if nothing had been.
+        network={"name": "deeplabv3", "backbone": "resnet18", "width": 4, "features": 4},
+        optimiser=OptimiserConfig(steps=6, batch=2, crop=32, warm_up=2, validate_every=6),
+        run=RunConfig(checkpoint_every=3, log_every=2),
+    )
+    straight = drain(train(replace(config, output=tmp_path / "straight"), frames))
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED],
+        input=pickle.dumps((config, frames)),
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        check=False,
+    )
+    assert killed.returncode == -signal.SIGKILL
+    steps = []
+    resumed = drain(train(config, frames), lambda p: steps.append(p.done))
+    assert steps[:3] == [4, 5, 6]
+    assert resumed.history == straight.history
+    for name, value in weights(straight).items():
+        np.testing.assert_array_equal(weights(resumed)[name], value, err_msg=name)
+    logs = [(folder / LOG).read_text() for folder in (config.output, tmp_path / "straight")]
+    assert logs[0] == logs[1]
+    assert [row.partition(",")[0] for row in logs[0].split()] == ["step", "2", "4", "6"]
+
+
+def test_workers_change_nothing(config, make_frames, tmp_path):
+    how = replace(config.optimiser, steps=4, validate_every=4)
+    config = replace(config, optimiser=how, loss=LossConfig(border=10.0))
+    alone = drain(train(config, make_frames()))
+    helped = replace(config, output=tmp_path / "helped", run=RunConfig(workers=2))
+    assert drain(train(helped, make_frames())).history == alone.history
+
+
+def test_a_run_stops_early_when_nothing_gets_better(config, make_frames):
+    # With no rate nothing changes, so that the first validation is never bettered.
+    how = replace(config.optimiser, learning_rate=1e-30, freeze_norm=True, validate_every=2, patience=2)
+    progress = []
+    result = drain(train(replace(config, optimiser=how), make_frames()), progress.append)
+    assert [record["step"] for record in result.history] == [2, 4, 6]
+    assert "nothing has been better since step 2" in progress[-1].note
+    assert result.card.training["steps"] == 6
+    again = []
+    drain(train(replace(config, optimiser=how), make_frames()), again.append)
+    assert again == []  # it is over
+
+
+def test_only_the_classes_asked_for_are_learnt(config, make_frames):
+    frames = make_frames()
+    config = replace(
+        config,
+        data=DataConfig("unused", validation=("C",), classes=("myo",), fully_labelled_share=1.0),
+        loss=LossConfig(dice=0.0, class_weights=(0.05, 0.95)),
+    )
+    result = drain(train(config, frames))
+    assert [c.key for c in result.card.scheme] == ["myo"]
+    assert set(result.history[-1]["dice"]) == {"myo"}
+    assert weights(result)["head.bias"].shape == (2,)
+    with pytest.raises(ConfigError, match="no class rv"):
+        drain(train(replace(config, data=DataConfig("unused", classes=("rv",))), frames))
+    with pytest.raises(ConfigError, match="is the myocardium labelled"):
+        drain(train(config, [replace(f, known=frozenset({1})) for f in frames]))
+
+
+def test_a_crop_of_any_size_suits_any_network(config, make_frames):
+    how = replace(config.optimiser, steps=1, validate_every=1, crop=45)
+    assert drain(train(replace(config, optimiser=how), make_frames())).history[0]["loss"] < 10
 
 
 @pytest.mark.parametrize(
@@ -164,3 +253,37 @@ def test_a_run_can_start_from_another_model(config, make_frames, tmp_path):
     other = replace(config, output=tmp_path / "other", parent=str(parent.path), network={"name": "unet"})
     with pytest.raises(ModelError, match="do not fit"):
         drain(train(other, make_frames()))
+
+
+def test_a_run_can_take_what_fits_of_another_model(config, make_frames, tmp_path):
+    little = replace(config.optimiser, steps=1, warm_up=1, learning_rate=1e-30, validate_every=1)
+    config = replace(config, optimiser=little)
+    parent = drain(train(config, make_frames()))
+    child = replace(
+        config,
+        output=tmp_path / "child",
+        parent=str(parent.path),
+        partial_parent=True,
+        data=DataConfig("unused", classes=("lv",)),
+        optimiser=replace(little, seed=1),
+    )
+    notes = []
+    result = drain(train(child, make_frames()), lambda p: notes.append(p.note))
+    assert "starts afresh in head" in notes[0]
+    before, after = weights(parent), weights(result)
+    assert after["head.weight"].shape[0] == 2
+    for name in before:
+        if name.endswith("0.weight") and "head" not in name:
+            np.testing.assert_allclose(after[name], before[name], rtol=2e-3, atol=1e-6, err_msg=name)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="float16 works where there is a GPU")
+def test_float16_is_refused_where_it_would_crawl(config, make_frames):
+    how = replace(config.optimiser, precision="fp16")
+    with pytest.raises(ConfigError, match="fp16 is not possible on cpu"):
+        drain(train(replace(config, optimiser=how), make_frames()))
+
+
+def test_bfloat16_learns(config, make_frames):
+    how = replace(config.optimiser, precision="bf16", steps=40)
+    assert drain(train(replace(config, optimiser=how), make_frames())).history[-1]["score"] > 0.4
