@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+
 import numpy as np
 import pytest
+from PIL import Image
 
 from napari_cardioseg.domain import LabelledFrame
 
@@ -29,3 +32,19 @@ def make_frames():
         return frames
 
     return make
+
+
+@pytest.fixture
+def frames_folder(tmp_path, make_frames):
+    """Give a folder of such frames, of the patients A to C, as `read_frames` takes it."""
+    folder = tmp_path / "frames"
+    for kind in ("images", "masks"):
+        (folder / kind).mkdir(parents=True)
+    rows = []
+    for f in make_frames():
+        Image.fromarray(f.image).save(folder / "images" / f"{f.patient}_{f.instance}.png")
+        Image.fromarray(f.labels).save(folder / "masks" / f"{f.patient}_{f.instance}.png")
+        rows.append((f.patient, f.instance, int(2 in f.known)))
+    with (folder / "frames.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("patient", "instance", "epicardium_known"), *rows])
+    return folder

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from napari_cardioseg.cli import main
 from napari_cardioseg.domain import LV_SCHEME, ConfigError, drain
 from napari_cardioseg.predict import Model
 from napari_cardioseg.store.models import read_model
@@ -60,10 +61,10 @@ def test_patients_can_be_left_out():
 def test_each_patient_is_measured_by_the_network_that_has_not_seen_them(config, make_frames):
     frames = make_frames(patients=tuple("ABCDE"))
     result = drain(cross_validate(config, frames, 2))
-    cards = [read_model(config.output / f"fold{i}" / f"both-fold{i}.safetensors").card for i in (1, 2)]
-    for fold, card in zip(result.report["folds"], cards, strict=True):
-        assert set(card.training["patients"]) == set("ABDE") - set(fold)
-        assert card.training["validation_patients"] == ["C"]
+    files = [read_model(config.output / f"fold{i}" / f"both-fold{i}.safetensors") for i in (1, 2)]
+    for fold, one in zip(result.report["folds"], files, strict=True):
+        assert set(one.card.training["patients"]) == set("ABDE") - set(fold)
+        assert one.card.training["validation_patients"] == ["C"]
     report = json.loads((config.output / REPORT).read_text())
     assert sorted(report["patients"]) == list("ABDE")
     assert report["n_frames"] == 16
@@ -72,13 +73,7 @@ def test_each_patient_is_measured_by_the_network_that_has_not_seen_them(config, 
     file = read_model(result.path)
     assert file.card.metrics["out_of_fold"]["classes"] == report["classes"]
     assert file.card.training["patients"] == list("ABDE")
-    members = [
-        Model.build(
-            read_model(config.output / f"fold{i}" / f"both-fold{i}.safetensors").card,
-            read_model(config.output / f"fold{i}" / f"both-fold{i}.safetensors").weights,
-        )
-        for i in (1, 2)
-    ]
+    members = [Model.build(one.card, one.weights) for one in files]
     images = torch.randn(1, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     p = Model.build(file.card, file.weights).network(images).softmax(dim=1)
     mean = sum(member.network(images).softmax(dim=1) for member in members) / 2
@@ -97,3 +92,12 @@ def test_a_stopped_cross_validation_goes_on_where_it_was(config, make_frames):
     assert first.stat().st_mtime_ns == made
     straight = drain(cross_validate(replace(config, output=config.output / "straight"), frames, 2))
     assert stopped.report == straight.report
+
+
+def test_the_shell_cross_validates_and_prints_a_table(frames_folder, tmp_path, capsys):
+    small = ["--set", "network.widths=[4, 8]", "device=cpu", "optimiser.steps=1", "optimiser.crop=32"]
+    run = ["--recipe", "cardioseg", "--frames", str(frames_folder), "-o", str(tmp_path / "cv")]
+    assert main(["train", *run, *small, "--folds", "3"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("cv: 3 patients, 12 frames, each by the network that has not seen them\n")
+    assert f"{tmp_path / 'cv' / 'cv.safetensors'}: all 3 folds as one model" in shown

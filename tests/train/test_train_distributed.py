@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import subprocess
 import sys
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from napari_cardioseg.domain import ConfigError, drain
 from napari_cardioseg.io.frames import read_frames
@@ -49,21 +47,8 @@ shift = 6
 """
 
 
-@pytest.fixture
-def folder(tmp_path, make_frames):
-    for kind in ("images", "masks"):
-        (tmp_path / "frames" / kind).mkdir(parents=True)
-    rows = []
-    for f in make_frames():
-        Image.fromarray(f.image).save(tmp_path / "frames" / "images" / f"{f.patient}_{f.instance}.png")
-        Image.fromarray(f.labels).save(tmp_path / "frames" / "masks" / f"{f.patient}_{f.instance}.png")
-        rows.append((f.patient, f.instance, int(2 in f.known)))
-    with (tmp_path / "frames" / "frames.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("patient", "instance", "epicardium_known"), *rows])
-    return tmp_path
-
-
-def test_two_processes_learn_what_one_learns(folder):
+def test_two_processes_learn_what_one_learns(frames_folder):
+    folder = frames_folder.parent
     for name in ("one", "two"):
         (folder / f"{name}.toml").write_text(RUN.format(output=name))
     one = load_config(folder / "one.toml")

@@ -12,6 +12,7 @@ from napari_cardioseg.train import load_config
 from napari_cardioseg.train.recipes import find_recipe, laid_over, list_recipes
 
 NAMES = ["cardioseg", "deeplabv3", "feilles2018", "unet2015"]
+ENOUGH = ("--recipe", "cardioseg", "--frames", "f", "-o", "o")
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 
 
@@ -58,7 +59,8 @@ def test_deeplabv3_and_unet2015_say_what_their_papers_say():
 def test_a_file_is_laid_over_its_recipe(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text(
-        'name = "n"\nrecipe = "unet2015"\n[data]\nframes = "frames"\n[optimiser]\nsteps = 7\n[network]\nclasses = 2\n'
+        'name = "n"\nrecipe = "unet2015"\n'
+        '[data]\nframes = "frames"\n[optimiser]\nsteps = 7\n[network]\nclasses = 2\n'
     )
     config = load_config(path)
     assert (config.optimiser.steps, config.optimiser.momentum) == (7, 0.99)
@@ -92,9 +94,7 @@ def test_the_shell_lists_recipes_and_needs_no_file(monkeypatch, capsys, tmp_path
     assert (config.name, config.output) == ("mine", tmp_path / "runs" / "mine")
     assert config.data.frames == str(tmp_path / "frames")
     assert config.data.validation == ("A", "B")
-    assert (
-        config.data.fully_labelled_share == find_recipe("cardioseg").content["data"]["fully_labelled_share"]
-    )
+    assert config.preprocessing.spacing == find_recipe("cardioseg").content["preprocessing"]["spacing"]
     assert config.network == {"name": "segnet"}
     assert (config.optimiser.steps, config.device, config.run.tensorboard) == (9, "cpu", True)
 
@@ -103,12 +103,9 @@ def test_the_shell_lists_recipes_and_needs_no_file(monkeypatch, capsys, tmp_path
     ("arguments", "complaint"),
     [
         (["--recipe", "cardioseg"], "all of --recipe, --frames and -o"),
-        (["--recipe", "cardioseg", "--frames", "f", "-o", "o", "--set", "speed"], "wants KEY=VALUE"),
-        (
-            ["--recipe", "cardioseg", "--frames", "f", "-o", "o", "--set", "speed=1"],
-            "speed, which is not known",
-        ),
-        (["--recipe", "cardioseg", "--frames", "f", "-o", "o", "--set", "loss=1"], "must be a section"),
+        ([*ENOUGH, "--set", "speed"], "wants KEY=VALUE"),
+        ([*ENOUGH, "--set", "speed=1"], "speed, which is not known"),
+        ([*ENOUGH, "--set", "loss=1"], "must be a section"),
     ],
 )
 def test_slips_on_the_command_line_end_with_a_sentence(arguments, complaint, capsys):
