@@ -22,6 +22,7 @@ from benchmarks.learning import (
     Deadline,
     Notebook,
     add_options,
+    in_its_folder,
     learn,
     say_scores,
     score,
@@ -48,11 +49,23 @@ def run(options: argparse.Namespace) -> None:
         settings = settings_of(config, _CONFIG)
         if notebook.knows(name, settings):
             say(name, "known")
-        elif deadline.passed or (result := _measure(config, deadline)) is None:
+            continue
+        result = None if deadline.passed else _measure(in_its_folder(config, settings), deadline)
+        if result is None:
             say(name, "not finished; the same command goes on with it")
             return
-        else:
-            notebook.write(name, settings, result)
+        notebook.write(name, settings, result)
+
+
+def measure_costs_again(options: argparse.Namespace) -> None:
+    """Measure times and memory of the networks that have results once more, on a machine at rest."""
+    notebook = Notebook(options.json or RESULTS / f"architectures-{options.profile}.json")
+    for name in (n for n in options.systems if n in notebook.entries):
+        config = configured(name, options)
+        how = config.optimiser
+        found = costs.summary(config.network, config.device, batch=how.batch, crop=how.crop)
+        notebook.amend(name, costs=found)
+        say(name, f"{found['cpu_ms']} ms a slice")
 
 
 def configured(name: str, options: argparse.Namespace) -> TrainConfig:
@@ -82,7 +95,7 @@ def _measure(config: TrainConfig, deadline: Deadline) -> dict[str, Any] | None:
     how = config.optimiser
     return {
         "training_seconds": round(seconds, 1),
-        "costs": costs.summary(result.card.network, config.device, batch=how.batch, crop=how.crop),
+        "costs": costs.summary(config.network, config.device, batch=how.batch, crop=how.crop),
         **scores,
     }
 
@@ -98,10 +111,13 @@ def main() -> None:
     parser.add_argument("--systems", type=_systems, default=tuple(SYSTEMS), help="names, with commas between")
     parser.add_argument("--batch", type=int, help="crops in a step")
     parser.add_argument("--crop", type=int, help="side of a crop in pixels")
+    parser.add_argument("--costs", action="store_true", help="only measure the costs of known results again")
     options = parser.parse_args()
     if options.page:
         paths: list[Path] = [options.json] if options.json else sorted(RESULTS.glob("architectures-*.json"))
         say("written", write_page(paths))
+    elif options.costs:
+        measure_costs_again(options)
     else:
         run(options)
 

@@ -93,7 +93,7 @@ def _profile(entries: Entries) -> str:
     text += _patients(entries, names)
     missing = [SYSTEMS[name].title for name in SYSTEMS if name not in entries]
     if missing:
-        text += f"\nNot measured yet: {', '.join(missing)}.\n"
+        text += f"\nNot measured yet: {'; '.join(missing)}.\n"
     return text + f"\n{_where(entries, names)}\n"
 
 
@@ -116,7 +116,7 @@ def _answer(entries: Entries, names: Sequence[str]) -> str:
     text = f"**{SYSTEMS[best].title}** has the best volumes (mean Dice of both {merit:.3f}). "
     if len(alike) == 1:
         return text + f"No other comes within {_ALIKE}."
-    others = ", ".join(SYSTEMS[n].title for n in alike[1:])
+    others = "; ".join(SYSTEMS[n].title for n in alike[1:])
     return text + (
         f"Within {_ALIKE} of it, which these patients cannot tell apart: {others}. Of these {len(alike)}, "
         f"{SYSTEMS[fastest].title} is the fastest on a CPU, and {SYSTEMS[smallest].title} has the fewest "

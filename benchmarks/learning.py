@@ -12,7 +12,7 @@ import json
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -51,7 +51,7 @@ class Notebook:
         return known is not None and bool(known == json.loads(json.dumps(settings)))
 
     def write(self, name: str, settings: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-        """Add a result and put the whole file in its place in one step."""
+        """Add a result."""
         self.entries[name] = {
             "settings": dict(settings),
             "date": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -60,10 +60,25 @@ class Notebook:
             "versions": versions(),
             **result,
         }
+        self._save()
+
+    def amend(self, name: str, **parts: Any) -> None:
+        """Put other parts in a result's place, measured again on another day."""
+        self.entries[name].update(parts)
+        self._save()
+
+    def _save(self) -> None:
+        """Put the whole file in its place in one step."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self.path.with_name(self.path.name + ".partial")
         partial.write_text(json.dumps({"entries": self.entries}, indent=1) + "\n", encoding="utf-8")
         partial.replace(self.path)
+
+
+def in_its_folder(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
+    """Give each combination of settings a folder of its own, so that no run meets another's checkpoint."""
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
+    return replace(config, output=config.output.with_name(f"{config.output.name}-{digest}"))
 
 
 class Deadline:

@@ -45,7 +45,7 @@ def _voc2012(figure: str) -> Published:
 
 
 def _voc2011(figure: str) -> Published:
-    return Published(f"mean IoU {figure}", "Pascal VOC 2011, validation", _RADOVIC)
+    return Published(f"mean IoU {figure}", "Pascal VOC 2011", _RADOVIC)
 
 
 def _camvid(iou: str, parameters: str) -> Published:

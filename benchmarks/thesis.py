@@ -22,6 +22,7 @@ from benchmarks.learning import (
     Deadline,
     Notebook,
     add_options,
+    in_its_folder,
     learn,
     say_scores,
     score,
@@ -59,11 +60,12 @@ def run(options: argparse.Namespace) -> None:
         settings = {**settings_of(config, _CONFIG), "resize": config.preprocessing.resize}
         if notebook.knows(name, settings):
             say(name, "known")
-        elif deadline.passed or (result := _measure(config, deadline)) is None:
+            continue
+        result = None if deadline.passed else _measure(in_its_folder(config, settings), deadline)
+        if result is None:
             say(name, "not finished; the same command goes on with it")
             return
-        else:
-            notebook.write(name, settings, result)
+        notebook.write(name, settings, result)
 
 
 def configured(name: str, options: argparse.Namespace) -> TrainConfig:

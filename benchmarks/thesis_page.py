@@ -74,8 +74,10 @@ def page(theirs: Mapping[str, Any], ours: Mapping[str, Any]) -> str:
         for label, key, published in _ROWS:
             values = [_number(m.get("against_rest", {}).get(key)) for m in measured]
             text += f"| {label} | {published[name]:.2f} | {' | '.join(values)} |\n"
-        for label, key in (("frames", "n_slices"), ("of these empty", "n_missed")):
-            text += f"| {label} | not told | {' | '.join(str(m.get(key, '-')) for m in measured)} |\n"
+        frames = [str(m.get("against_rest", {}).get("n_frames", "-")) for m in measured]
+        missed = [str(m.get("n_missed", "-")) for m in measured]
+        text += f"| frames | not told | {' | '.join(frames)} |\n"
+        text += f"| of these, nothing found on | not told | {' | '.join(missed)} |\n"
         for label, column in zip(("`feilles2018`", "Our recipe"), columns, strict=True):
             text += f"\n{label}: {_how(column)}\n" if column else f"\n{label}: not measured yet.\n"
     return text + _DIFFERENCES
