@@ -1,3 +1,6 @@
+import json
+from dataclasses import asdict
+
 import numpy as np
 import pytest
 
@@ -7,6 +10,7 @@ from napari_cardioseg.domain import (
     Geometry,
     LabelClass,
     LabelScheme,
+    Preprocessing,
     Progress,
     Segmentation,
     SliceState,
@@ -117,3 +121,39 @@ def test_a_job_within_a_job_tells_its_share_and_is_closed_with_it():
     closed.clear()
     stopped.close()
     assert closed == [True]
+
+
+def test_preprocessing_comes_back_from_json_as_the_same_value():
+    made = Preprocessing(
+        method="nyul",
+        scope="patient",
+        landmarks=range(11),
+        bias_correction="n4",
+        resize=(513, 400),
+        locate=False,
+    )
+    again = Preprocessing(**json.loads(json.dumps(asdict(made))))
+    assert again == made
+    assert hash(again) == hash(made)
+    assert again.resize == (513, 400)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"method": "minmax"}, "zscore, percentile, nyul"),
+        ({"scope": "study"}, "slice, volume, patient"),
+        ({"bias_correction": "n3"}, "none, n4"),
+        ({"resize": (0, 4)}, "rows and columns"),
+        ({"resize": (4, 4), "spacing": 1.0}, "not to both"),
+        ({"spacing": 0.0}, "pixel size"),
+        ({"low_percentile": 60.0, "high_percentile": 50.0}, "low one first"),
+        ({"method": "nyul", "low_percentile": 20.0}, "enclose the deciles"),
+        ({"landmarks": (1.0, 2.0)}, "11 ascending"),
+        ({"landmarks": tuple(range(11, 0, -1))}, "11 ascending"),
+        ({"landmarks": (0.0,) * 11}, "all the same"),
+    ],
+)
+def test_impossible_preprocessing_is_refused(wrong, said):
+    with pytest.raises(ValueError, match=said):
+        Preprocessing(**wrong)

@@ -1,8 +1,10 @@
 import json
 import pickle
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from safetensors import safe_open
 from safetensors.numpy import save_file
 
 from napari_cardioseg.domain import LV_SCHEME, ModelCard, ModelError, Preprocessing
@@ -35,6 +37,18 @@ def test_a_model_comes_back_as_it_was(model, tmp_path):
         np.testing.assert_array_equal(again.weights[name], value)
         assert again.weights[name].dtype == value.dtype
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_every_way_of_preprocessing_comes_back_and_old_cards_get_the_defaults(model, tmp_path):
+    path = tmp_path / "mine.safetensors"
+    how = Preprocessing(method="nyul", scope="volume", landmarks=tuple(range(11)), resize=(513, 513))
+    write_model(path, replace(model, card=replace(model.card, preprocessing=how)))
+    assert read_card(path).preprocessing == how
+    with safe_open(path, framework="numpy") as opened:
+        card = json.loads(opened.metadata()["card"])
+    card["preprocessing"] = {"spacing": 1.33, "low_percentile": 0.5, "high_percentile": 99.5}
+    save_file({"a": np.zeros(3)}, path, {"card": json.dumps(card)})
+    assert read_card(path).preprocessing == Preprocessing(spacing=1.33)
 
 
 def test_a_missing_model_is_named_with_those_there_are():

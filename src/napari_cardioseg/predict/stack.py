@@ -56,7 +56,7 @@ class Stack:
         elif preprocessing.scope == "volume" and volumes is not None:
             self._group = volumes
         self._scales: dict[int, Scale] = {}
-        self._near_scales: dict[tuple[int, Region], Scale] = {}
+        self._near_scales: dict[tuple[int, ...], Scale] = {}
 
     def __len__(self) -> int:
         return len(self._frames)
@@ -106,7 +106,7 @@ class Stack:
         return self._scales[group]
 
     def _near_scale_of(self, group: int, region: Region) -> Scale:
-        key = (group, region)
+        key = (group, region.rows.start, region.columns.start, *region.shape)
         if key not in self._near_scales:
             members = np.flatnonzero(self._group == group)
             parts = np.split(members, range(_CHUNK, len(members), _CHUNK))
