@@ -10,8 +10,8 @@ from napari_cardioseg.io import load_cine, scan
 from napari_cardioseg.models import build_network
 from napari_cardioseg.predict import Model, PredictOptions, predict_cine, predict_ed_es
 from napari_cardioseg.predict import engine as engine_module
+from napari_cardioseg.predict.decide import expected_error
 from napari_cardioseg.predict.engine import Engine
-from napari_cardioseg.predict.frames import expected_error
 from napari_cardioseg.predict.infer import AS_IT_IS, TEST_TIME_VIEWS, probabilities
 from napari_cardioseg.predict.preprocess import normalise, resampling_factor
 from napari_cardioseg.quantify.overlap import dice

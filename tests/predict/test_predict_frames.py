@@ -12,6 +12,7 @@ from napari_cardioseg.io.frames import read_frames
 from napari_cardioseg.io.phantom import make_phantom
 from napari_cardioseg.models import SegmentationNetwork
 from napari_cardioseg.predict import Model, PredictOptions, predict_cine, predict_frames
+from napari_cardioseg.predict.decide import choose_labels
 from napari_cardioseg.predict.infer import probabilities
 from napari_cardioseg.predict.region import region_of_heart, sides_in_pixels
 from napari_cardioseg.quantify.overlap import dice
@@ -91,7 +92,7 @@ def test_at_a_spacing_of_1_33_mm_the_region_is_128_pixels_and_prediction_as_ever
         box.append(slice(start, start + 128))
     near = torch.from_numpy(z_scores(whole[:, box[0], box[1]]))
     expected = np.zeros(frames.shape, np.uint8)
-    expected[:, box[0], box[1]] = probabilities(shipped.network, near).argmax(1).numpy()
+    expected[:, box[0], box[1]] = choose_labels(probabilities(shipped.network, near)).numpy()
 
     options = replace(QUICK, clean_up=False, batch_size=len(frames))
     found = drain(predict_frames(frames, None, model, options)).labels

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_cardioseg.domain import ConfigError, Job, LabelScheme, Progress
+from napari_cardioseg.predict.decide import choose_labels, expected_error
 from napari_cardioseg.predict.engine import Engine
 from napari_cardioseg.predict.infer import AS_IT_IS, TEST_TIME_VIEWS, batches
 from napari_cardioseg.predict.model import Model
@@ -22,8 +23,6 @@ from napari_cardioseg.refine import clean_up
 
 _LOCATING_FRAMES = 48  # enough of any stack to outvote the frames that fool the network
 _CELL = 4  # the evidence is kept on cells of this many pixels
-_MAY_BE = 0.05  # probability from which a pixel counts as possibly heart
-_SMALL_AREA = 20.0  # pixels: doubt about less than this is no doubt about the frame
 
 
 @dataclass(frozen=True)
@@ -128,7 +127,7 @@ def _masks(
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
     """Choose labels (n, y, x) by probabilities (n, classes, y, x), and say how doubtful they are (n,)."""
     values = np.array([0, *scheme.values], dtype=np.uint8)
-    found: NDArray[np.uint8] = values[p.argmax(dim=1).numpy()]
+    found: NDArray[np.uint8] = values[choose_labels(p).numpy()]
     if clean and support is not None:
         found = clean_up(found, support, scheme)
     elif clean:  # nobody looked for the heart: each frame tells by itself where it is
@@ -140,31 +139,6 @@ def _masks(
         p, torch.from_numpy(found[:, None] == values[:, None, None])
     ).numpy()
     return found, doubt
-
-
-def expected_error(p: Tensor, chosen: Tensor) -> Tensor:
-    """Estimate how wrong each frame's labels are, by the network's own probabilities.
-
-    One minus the expected soft Dice of foreground: were the probabilities right, the Dice to the truth
-    would fall short of 1 by about this much.
-
-    Parameters
-    ----------
-    p : (n, classes, y, x) tensor
-        Class probabilities; channel 0 is background.
-    chosen : (n, classes, y, x) bool tensor
-        The masks of all channels.
-
-    Returns
-    -------
-    (n,) tensor
-        From 0, sure, to 1.
-    """
-    # A little everywhere adds up over a frame and means nothing: only what may be heart counts.
-    heart = torch.where(p[:, 1:] >= _MAY_BE, p[:, 1:], 0.0)
-    overlap = (heart * chosen[:, 1:]).sum(dim=(1, 2, 3))
-    size = heart.sum(dim=(1, 2, 3)) + chosen[:, 1:].sum(dim=(1, 2, 3))
-    return 1 - (2 * overlap + _SMALL_AREA) / (size + _SMALL_AREA)
 
 
 def _notes_on_size(
