@@ -16,7 +16,9 @@ _SMALLEST = 16  # pixels: with less there are no pixels to fit a field to
 def correct_bias(image: NDArray[np.generic]) -> NDArray[np.float32]:
     """Divide an image by the smooth multiplicative field that N4 finds in it.
 
-    The field is fitted where the image is brighter than Otsu's threshold, and carried on to the rest.
+    The field is fitted where the image is brighter than Otsu's threshold, and carried on to the rest. One
+    slice of a chest has too many tissues to tell a strong field from them: over an even body most of it goes,
+    but of one laid over Sunnybrook frames a twentieth. `Augmentation.bias` makes a network heed it less.
 
     Parameters
     ----------

@@ -163,8 +163,10 @@ def augment(
         crop[local, 0] = _rescaled(
             crop[local, 0], None if near is None else near.to(crop)[local], preprocessing
         )
-    # In the units of "percentile" a whole frame's standard deviation is not 1 but some fraction of it.
-    unit = _moments(crop)[1] if preprocessing.method == "percentile" else torch.ones((), device=crop.device)
+    unit = torch.ones((), device=crop.device)
+    if preprocessing.method == "percentile":  # whose standard deviation is not 1 but a part of it
+        own = local & preprocessing.locate
+        unit = torch.where(own[:, None, None, None], _moments(crop)[1], _moments(images[:, None])[1])
     return _random_appearance(crop, how, unit, rng), truth[:, 0].round().long()
 
 
