@@ -45,21 +45,29 @@ def test_borders_come_to_lie_at_their_new_radii():
     assert found == pytest.approx([0, 6, 12, 15, 18, 29, 40, 55])
 
 
-def test_hearts_get_smaller_cavities_and_thicker_walls_and_all_else_stays():
+def test_hearts_contract_and_hypertrophy_within_their_ranges_and_all_else_stays():
     labels = ring_labels(12, 18)
-    areas, walls = [], []
+    inner, wall_area = [], []
     for seed in range(40):
         rng = torch.Generator().manual_seed(seed)
         places = reshape_hearts(grid(), labels, (1, 2), 2.0, 2.5, 1.0, rng)
         changed = read(labels, places)
-        _, radii = measure_hearts(changed, (1, 2))
-        areas.append(float(radii.cavity))
-        walls.append(float(radii.epicardium - radii.cavity))
+        inner.append(math.sqrt(int((changed == 1).sum()) / math.pi))
+        wall_area.append(int((changed == 2).sum()) / int((labels == 2).sum()))
         far = torch.hypot(grid()[0, ..., 0] - 50, grid()[0, ..., 1] - 44) > 2.2 * 18.5
         assert torch.equal(places[0][far], grid()[0][far])
-    # From half to 2 ** 0.35 of 12 pixels, and from 2.5 ** -0.35 to 2.5 of 6.
-    assert 5.5 < min(areas) < 7.5 < 13 < max(areas) < 15.8
-    assert 3.9 < min(walls) < 5.5 < 11 < max(walls) < 15.5
+    # From half to 2 ** 0.35 of 12 pixels, and from 2.5 ** -0.35 to 2.5 of the wall's area.
+    assert 5.5 < min(inner) < 7.5 < 13 < max(inner) < 15.8
+    assert 0.65 < min(wall_area) < 0.9 < 2 < max(wall_area) < 2.6
+
+
+def test_a_cavity_that_only_contracts_keeps_the_area_of_its_wall():
+    labels = ring_labels(16, 20)
+    before = int((labels == 2).sum())
+    for seed in range(8):
+        rng = torch.Generator().manual_seed(seed)
+        changed = read(labels, reshape_hearts(grid(), labels, (1, 2), 2.5, 1.0, 1.0, rng))
+        assert int((changed == 2).sum()) == pytest.approx(before, rel=0.06)
 
 
 def test_the_wall_is_moved_with_its_guess_where_nobody_drew_it():

@@ -1,9 +1,10 @@
-"""Hearts of other shapes: the cavity contracted, the wall thickened, their surroundings drawn along.
+"""Hearts of other shapes: the cavity contracted, the wall thicker for it, their surroundings drawn along.
 
 Readers often draw the epicardium of few patients and at end-diastole alone, where walls are thin. A network
 that has seen no thick wall does not find the wall of a hypertrophic heart, nor that of any heart at
 end-systole. Of a labelled heart, others can be made: a map of the distance from the cavity's centre, straight
-between the cavity's border, the epicardium and a circle well outside, moves image and labels together.
+between the cavity's border, the epicardium and a circle well outside, moves image and labels together. As in
+a beating heart, the wall keeps its area in the slice while the cavity contracts; hypertrophy is more of it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _GUESSED_WALL = 1.45  # of the cavity's radius: the epicardium where nobody drew
 _SURROUNDINGS = 2.2  # of the epicardium's radius: from here on, all stays in its place
 _ROOM = 0.85  # of that radius: no epicardium comes closer to it
 _LEAST_AREA = 20  # pixels: a smaller cavity has no shape to change
-_DILATION, _THINNING = 0.35, 0.35  # the opposite changes go as far as these shares of their logarithms
+_OPPOSITE = 0.35  # the opposite changes go as far as this share of their logarithms
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def reshape_hearts(
     labels: Tensor,
     ring: tuple[int, int],
     contraction: float,
-    thickening: float,
+    hypertrophy: float,
     share: float,
     rng: Generator,
 ) -> Tensor:
@@ -49,9 +50,9 @@ def reshape_hearts(
         Labels of the frames.
     ring : (int, int)
         Labels of the cavity and of the wall around it.
-    contraction, thickening : float
-        Largest factors by which the cavity's radius shrinks and the wall thickens. About a third as far,
-        cavities are also widened and walls thinned.
+    contraction, hypertrophy : float
+        Largest factors by which the cavity's radius shrinks and the wall's area grows. About a third as far,
+        cavities are also widened and walls made smaller.
     share : float
         Share of the frames that are changed. Those without a cavity stay.
     rng : torch.Generator
@@ -63,20 +64,24 @@ def reshape_hearts(
     """
     centres, old = measure_hearts(labels, ring)
     n = len(labels)
-    shrunk, widened = math.log(contraction), _DILATION * math.log(contraction)
-    thick, thin = math.log(thickening), _THINNING * math.log(thickening)
-    cavity = (torch.rand(n, generator=rng) * (shrunk + widened) - shrunk).exp()
-    wall = (torch.rand(n, generator=rng) * (thick + thin) - thin).exp()
+    radius = 1 / _random_factors(n, contraction, rng).to(places)
+    area = _random_factors(n, hypertrophy, rng).to(places)
     kept = (torch.rand(n, generator=rng) >= share).to(places.device)
     kept |= old.cavity.square() * math.pi < _LEAST_AREA
-    inner = old.cavity * torch.where(kept, 1.0, cavity.to(places))
-    outer = inner + (old.epicardium - old.cavity) * torch.where(kept, 1.0, wall.to(places))
+    inner = old.cavity * radius
+    outer = (inner.square() + area * (old.epicardium.square() - old.cavity.square())).sqrt()
     outer = outer.minimum(_ROOM * old.surroundings).maximum(inner + 1)
     offsets = places - centres[:, None, None]
     distance = offsets.norm(dim=-1, keepdim=True).clamp(min=1e-3)
     moved = move_radially(distance, Radii(inner, outer, old.surroundings), old)
     result = centres[:, None, None] + offsets * (moved / distance)
     return torch.where(kept[:, None, None, None], places, result)
+
+
+def _random_factors(n: int, largest: float, rng: Generator) -> Tensor:
+    """Draw factors up to the largest, and down below 1, evenly by their logarithms."""
+    furthest = math.log(largest)
+    return (torch.rand(n, generator=rng) * (1 + _OPPOSITE) * furthest - _OPPOSITE * furthest).exp()
 
 
 def measure_hearts(labels: Tensor, ring: tuple[int, int]) -> tuple[Tensor, Radii]:
