@@ -146,6 +146,7 @@ def test_only_the_classes_asked_for_are_learnt(config, make_frames):
     )
     result = drain(train(config, frames))
     assert [c.key for c in result.card.scheme] == ["myo"]
+    assert result.card.training["frames"] == 4  # of 8, those whose myocardium is known
     assert set(result.history[-1]["dice"]) == {"myo"}
     assert weights(result)["head.bias"].shape == (2,)
     with pytest.raises(ConfigError, match="no class rv"):

@@ -71,8 +71,8 @@ class RunConfig:
 
     Parameters
     ----------
-    workers : int
-        Processes that make batches ahead; 0 to make them between steps.
+    workers : int, optional
+        Processes that make batches ahead; 0 to make them between steps. By default as many as help.
     checkpoint_every : int
         Steps between checkpoints; one is also written at each validation and when the run is stopped.
     log_every : int
@@ -83,7 +83,7 @@ class RunConfig:
         Validation frames to draw there.
     """
 
-    workers: int = 0
+    workers: int | None = None
     checkpoint_every: int = 200
     log_every: int = 50
     tensorboard: bool = False
@@ -91,7 +91,8 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         for name, least in (("workers", 0), ("checkpoint_every", 1), ("log_every", 1), ("pictures", 0)):
-            if getattr(self, name) < least:
+            value = getattr(self, name)
+            if value is not None and value < least:
                 raise ConfigError(f"The run's setting {name} must be at least {least}.")
 
 

@@ -139,6 +139,8 @@ def _plan(config: TrainConfig, frames: Sequence[LabelledFrame], scheme: LabelSch
     if not with_any(chosen, scheme):
         names = " or ".join(c.name for c in scheme)
         raise ConfigError(f"On no frame of the patients to train on is the {names} labelled.")
+    if config.data.fully_labelled_share == 1:  # the others would never be drawn
+        chosen = [f for f in chosen if f.known >= set(scheme.values)] or chosen
     held_out = with_any([f for f in frames if f.patient in set(validation)], scheme)
     return _Run(config, scheme, chosen, held_out, world)
 
@@ -167,7 +169,7 @@ def _prepare(run: _Run, device: torch.device) -> Job[TrainingFrames]:
     data = yield from prepare_frames(run.chosen, run.scheme, config.preprocessing, fully_labelled_share=share)
     if not config.teacher:
         return data
-    teacher = ready_model(config.teacher, describe(config, run.scheme), run.scheme)
+    teacher = ready_model(config.teacher, run.scheme)
     return (yield from fill_in_labels(data, teacher, device))
 
 

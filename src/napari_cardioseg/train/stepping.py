@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import torch
@@ -18,6 +19,8 @@ from napari_cardioseg.train.distributed import World
 from napari_cardioseg.train.losses import segmentation_loss
 from napari_cardioseg.train.optimise import average_decay, follow, set_rates
 from napari_cardioseg.train.state import RunState
+
+_MOST_WORKERS = 8
 
 
 def train_steps(state: RunState, data: TrainingFrames, config: TrainConfig, world: World) -> Iterator[float]:
@@ -54,7 +57,8 @@ def train_steps(state: RunState, data: TrainingFrames, config: TrainConfig, worl
         how.seed,
     )
     which = range(state.step * how.accumulate, how.steps * how.accumulate)
-    loader = load_batches(batches, which, config.run.workers, pin=device.type == "cuda")
+    workers = config.run.workers if config.run.workers is not None else _helpful_workers(device)
+    loader = load_batches(batches, which, workers, pin=device.type == "cuda")
     state.network.train()
     while state.step < how.steps:
         seed_network(how.seed, state.step, world.rank)
@@ -92,6 +96,18 @@ def precision_of(name: str, device: torch.device) -> contextlib.AbstractContextM
 def make_scaler(name: str, device: torch.device) -> torch.amp.GradScaler:
     """Make the scaler that keeps small gradients above zero in float16; idle in other precisions."""
     return torch.amp.GradScaler(device.type, enabled=name == "fp16")
+
+
+def _helpful_workers(device: torch.device) -> int:
+    """Choose how many processes make batches.
+
+    On a CPU, where a step takes ten times as long as its batch and all cores already, they do not help; a GPU
+    would wait for its batches without them.
+    """
+    if device.type == "cpu":
+        return 0
+    processes = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    return min((os.cpu_count() or 1) // processes, _MOST_WORKERS)
 
 
 def _gradients_shared(outputs: nn.Module, *, only_if: bool) -> contextlib.AbstractContextManager[None]:
