@@ -244,3 +244,20 @@ def test_a_gpu_makes_the_same_crops(data):
     )
     torch.testing.assert_close(there[0].cpu(), here[0], atol=1e-2, rtol=1e-2)
     assert (there[1].cpu() != here[1]).float().mean() < 0.01
+
+
+def test_hearts_are_reshaped_where_asked_for_and_where_their_ring_is_known(make_frames):
+    frame = make_frames(("A",), 1)[0]
+    image = torch.from_numpy(frame.image[None].astype(np.float32))
+    labels = torch.from_numpy(frame.labels[None])
+    centres = torch.tensor([[31.5, 31.5]])
+    still = replace(NOTHING, contraction=2.5, hypertrophy=2.5, reshaped=1)
+    sizes = {}
+    for ring in (None, (1, 2)):
+        _, crop = augment(
+            image, labels, centres, 64, still, Preprocessing(), torch.Generator().manual_seed(0), ring=ring
+        )
+        sizes[ring] = [int((crop == value).sum()) for value in (1, 2)]
+    assert sizes[None] == [int((labels == value).sum()) for value in (1, 2)]
+    assert sizes[(1, 2)][0] != sizes[None][0]
+    assert sizes[(1, 2)][1] != sizes[None][1]

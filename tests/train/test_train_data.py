@@ -81,9 +81,10 @@ def test_a_teacher_fills_in_what_nobody_labelled_and_nothing_else(make_frames):
             continue
         assert torch.equal(before == 1, after == 1)
         rest = before != 1
-        assert (after[:20][rest[:20]] == 2).all()
-        assert (after[20:40][rest[20:40]] == IGNORED).all()
-        assert (after[40:][rest[40:]] == 0).all()
+        # Between the bands, turned and enlarged views of the frame disagree.
+        assert (after[:10][rest[:10]] == 2).all()
+        assert (after[28:32][rest[28:32]] == IGNORED).all()
+        assert (after[50:][rest[50:]] == 0).all()
 
 
 def test_a_finer_grid_keeps_everything_at_its_place(make_frames):
@@ -186,7 +187,7 @@ def test_a_teacher_of_another_spacing_sees_as_many_millimetres_as_in_prediction(
 
     card = ModelCard("t", {}, preprocessing=Preprocessing(spacing=1.33))
     filled = drain(fill_in_labels(data, Model(Teacher(), card), torch.device("cpu")))
-    assert [tuple(images.shape) for images in seen] == [(1, 1, 128, 128)]
+    assert {tuple(images.shape) for images in seen} == {(1, 1, 128, 128)}
     assert seen[0].mean().abs() < 1e-4
     assert seen[0].std() == pytest.approx(1, abs=1e-3)
     ring = make_frames(("A",), 2, side=200)[0].labels  # another heart, but nearly as large

@@ -31,14 +31,30 @@ def choose_labels(p: Tensor) -> Tensor:
     (n, y, x) int64 tensor
         Channels.
     """
+    return (p * odds(p)).argmax(dim=1)
+
+
+def odds(p: Tensor) -> Tensor:
+    """Give the factors on probabilities with which `choose_labels` weighs the classes.
+
+    Parameters
+    ----------
+    p : (n, classes, y, x) float tensor
+        Class probabilities; channel 0 is background.
+
+    Returns
+    -------
+    (n, classes, 1, 1) tensor
+        1 for the background, and 1 to 2 for the others: what a probability at the class's threshold lacks
+        to an even chance.
+    """
     heart = _possible(p)
     threshold = p.new_full(heart.shape[:2], 0.5)
     for _ in range(_ROUNDS):
         inside = heart > threshold[:, :, None, None]
         threshold = (_expected_dice(heart, inside) / 2).clamp(_LEAST_THRESHOLD, 0.5)
-    odds = (1 - threshold) / threshold
-    weighted = torch.cat((p[:, :1], p[:, 1:] * odds[:, :, None, None]), dim=1)
-    return weighted.argmax(dim=1)
+    factors = torch.cat((torch.ones_like(threshold[:, :1]), (1 - threshold) / threshold), dim=1)
+    return factors[:, :, None, None]
 
 
 def expected_error(p: Tensor, chosen: Tensor) -> Tensor:

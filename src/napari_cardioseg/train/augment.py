@@ -16,6 +16,7 @@ from torch import Generator, Tensor
 from napari_cardioseg.domain import ConfigError, Preprocessing
 from napari_cardioseg.predict.intensity import apply_curves, normalise_each
 from napari_cardioseg.predict.preprocess import resample
+from napari_cardioseg.train.reshape import reshape_hearts
 
 _CURVE_PIECES = 6  # straight pieces of a random contrast curve
 _ELASTIC_NODES = 3  # per axis
@@ -25,7 +26,8 @@ _ELASTIC_NODES = 3  # per axis
 class Augmentation:
     """How far a batch is changed.
 
-    0 switches a change off; for `scale`, `stretch`, `gamma` and `thickness`, which are factors, 1 does.
+    0 switches a change off; for `scale`, `stretch`, `gamma`, `thickness`, `contraction` and `hypertrophy`,
+    which are factors, 1 does.
 
     Parameters
     ----------
@@ -61,6 +63,10 @@ class Augmentation:
     elastic : float
         Standard deviation in pixels of the displacements at the nodes of a 3 x 3 grid over the crop, between
         which they are interpolated (Ronneberger et al. 2015, section 3.1, with 10).
+    contraction, hypertrophy : float
+        Largest factors by which a heart's cavity contracts and its wall grows (`reshape.reshape_hearts`).
+    reshaped : float
+        Share of frames whose hearts get another shape, within the ranges above.
     thickness : float
         Largest factor by which pixels are made thicker, as of a coarser acquisition.
     ghosting : float
@@ -88,16 +94,19 @@ class Augmentation:
     noise: float = 0.15
     blur: float = 1.0
     elastic: float = 0.0
+    contraction: float = 1.0
+    hypertrophy: float = 1.0
+    reshaped: float = 0.65
     thickness: float = 1.0
     ghosting: float = 0.0
     curve: float = 0.0
     inversion: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("scale", "stretch", "gamma", "thickness"):
+        for name in ("scale", "stretch", "gamma", "thickness", "contraction", "hypertrophy"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"The augmentation's {name} is a factor of 1 or more.")
-        for name in ("anywhere", "turn", "mirror", "local", "ghosting", "inversion"):
+        for name in ("anywhere", "turn", "mirror", "local", "reshaped", "ghosting", "inversion"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ConfigError(f"The augmentation's {name} is a share, between 0 and 1.")
         for name in (
@@ -124,6 +133,7 @@ def augment(
     preprocessing: Preprocessing,
     rng: Generator,
     near: Tensor | None = None,
+    ring: tuple[int, int] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cut a randomly changed crop from each frame.
 
@@ -145,6 +155,8 @@ def augment(
         Source of all randomness, on the CPU.
     near : (batch, 2, k) float tensor, optional
         `TrainingFrames.near` of the frames; without it "local" crops are normalised each by itself.
+    ring : (int, int), optional
+        Labels of the ventricle's cavity and wall; without them hearts keep their shape.
 
     Returns
     -------
@@ -152,7 +164,12 @@ def augment(
     labels : (batch, size, size) int64 tensor
         Zero outside the frame.
     """
-    grid = _random_grid(images, centres, size, how, rng)
+    places = _random_places(images, centres, size, how, rng)
+    if ring is not None and max(how.contraction, how.hypertrophy) > 1:
+        places = reshape_hearts(places, labels, ring, how.contraction, how.hypertrophy, how.reshaped, rng)
+    # grid_sample wants (x, y) from -1 to 1 between the corners of the corner pixels.
+    height, width = images.shape[-2:]
+    grid = (places.flip(-1) + 0.5) * torch.tensor([2 / width, 2 / height], device=images.device) - 1
     crop = F.grid_sample(images[:, None], grid, mode="bilinear", padding_mode="border", align_corners=False)
     truth = F.grid_sample(
         labels[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False
@@ -186,8 +203,8 @@ def _each(values: Tensor, images: Tensor) -> Tensor:
     return values[:, None, None, None].to(images)
 
 
-def _random_grid(images: Tensor, centres: Tensor, size: int, how: Augmentation, rng: Generator) -> Tensor:
-    """Draw where each pixel of a crop lies in its frame, (n, y, x, 2) as `grid_sample` takes it."""
+def _random_places(images: Tensor, centres: Tensor, size: int, how: Augmentation, rng: Generator) -> Tensor:
+    """Draw where (y, x) in its frame each pixel of a crop lies, (n, size, size, 2)."""
     height, width = images.shape[-2:]
     matrices, centres = _random_pose(centres.cpu(), size, (height, width), how, rng)
     steps = torch.arange(size, dtype=torch.float32) - (size - 1) / 2
@@ -198,8 +215,7 @@ def _random_grid(images: Tensor, centres: Tensor, size: int, how: Augmentation, 
         nodes = torch.randn(len(images), 2, _ELASTIC_NODES, _ELASTIC_NODES, generator=rng) * how.elastic
         field = F.interpolate(nodes.to(images.device), size=(size, size), mode="bicubic", align_corners=True)
         places = places + field.permute(0, 2, 3, 1)
-    # grid_sample wants (x, y) from -1 to 1 between the corners of the corner pixels.
-    return (places.flip(-1) + 0.5) * torch.tensor([2 / width, 2 / height], device=images.device) - 1
+    return places
 
 
 def _random_pose(

@@ -110,6 +110,7 @@ class Batches(Dataset[Batch]):
             self.preprocessing,
             rng,
             None if data.near is None else data.near[one],
+            data.ring,
         )
 
 

@@ -47,6 +47,8 @@ class TrainingFrames:
     near : (n, 2, k) float32 tensor, optional
         Levels and values of the curve that brings a crop near the heart to the scale of intensities of that
         region, as prediction does, where the scope is wider than the slice.
+    ring : (int, int), optional
+        Channels of the left ventricle's cavity and wall, where both are learnt.
     """
 
     images: Tensor
@@ -58,6 +60,7 @@ class TrainingFrames:
     draw: Tensor
     preprocessing: Preprocessing
     near: Tensor | None = None
+    ring: tuple[int, int] | None = None
 
     def sample(self, n: int, rng: Generator) -> Tensor:
         """Draw the indices of `n` frames."""
@@ -100,9 +103,16 @@ def prepare_frames(
         _on_grid(frame, scales[i].apply(images[i]), scheme, preprocessing) for i, frame in enumerate(frames)
     ]
     data = _stacked(prepared, [frame.patient for frame in frames], preprocessing, fully_labelled_share)
+    data = replace(data, ring=_ring(scheme))
     if preprocessing.scope == "slice" or not preprocessing.locate:
         return data
     return replace(data, near=_near_curves(data, groups))
+
+
+def _ring(scheme: LabelScheme) -> tuple[int, int] | None:
+    """Find the channels of the left ventricle's cavity and wall."""
+    channels = {c.key: channel for channel, c in enumerate(scheme, start=1)}
+    return (channels["lv"], channels["myo"]) if {"lv", "myo"} <= channels.keys() else None
 
 
 @dataclass(frozen=True, eq=False)

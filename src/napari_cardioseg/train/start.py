@@ -55,7 +55,7 @@ def start(config: TrainConfig, scheme: LabelScheme, world: World) -> tuple[RunSt
     if config.parent and config.partial_parent:
         note = _take_what_fits(network, config.parent)
     elif config.parent:
-        network.load_state_dict(ready_model(config.parent, description, scheme).network.state_dict())
+        network.load_state_dict(ready_model(config.parent, scheme, description).network.state_dict())
     average.load_state_dict(network.state_dict())
     for module in (network, average):
         module.to(device)
@@ -71,8 +71,10 @@ def describe(config: TrainConfig, scheme: LabelScheme) -> dict[str, Any]:
     return {**config.network, "classes": len(scheme) + 1}
 
 
-def ready_model(name_or_path: str, description: Mapping[str, Any], scheme: LabelScheme) -> Model:
-    """Read a model of the same classes whose weights fit the network that is described.
+def ready_model(
+    name_or_path: str, scheme: LabelScheme, description: Mapping[str, Any] | None = None
+) -> Model:
+    """Read a model of the same classes, and of the network that is described if one is.
 
     Raises
     ------
@@ -83,7 +85,7 @@ def ready_model(name_or_path: str, description: Mapping[str, Any], scheme: Label
     theirs = model_file.card
     if [(c.key, c.value) for c in theirs.scheme] != [(c.key, c.value) for c in scheme]:
         raise ModelError(f"The model {theirs.name!r} has other classes than this run, or in another order.")
-    return Model.build(replace(theirs, network=description), model_file.weights)
+    return Model.build(replace(theirs, network=description or theirs.network), model_file.weights)
 
 
 def _take_what_fits(network: SegmentationNetwork, parent: str) -> str:

@@ -13,14 +13,15 @@ import torch
 from torch import Tensor
 
 from napari_cardioseg.domain import Job, Progress
-from napari_cardioseg.predict.infer import probabilities
+from napari_cardioseg.predict.decide import odds
+from napari_cardioseg.predict.infer import TEST_TIME_VIEWS, probabilities
 from napari_cardioseg.predict.intensity import normalise_each
 from napari_cardioseg.predict.model import Model
 from napari_cardioseg.predict.preprocess import network_pixel_size, resample, resampling_factor
 from napari_cardioseg.predict.region import sides_in_pixels
 from napari_cardioseg.train.data import IGNORED, TrainingFrames, box_around
 
-_SURE = 0.7  # a guess between 1 - this and this is no lesson
+_SURE = 0.65  # a guess between 1 - this and this is no lesson
 
 
 def fill_in_labels(data: TrainingFrames, teacher: Model, device: torch.device) -> Job[TrainingFrames]:
@@ -50,7 +51,7 @@ def fill_in_labels(data: TrainingFrames, teacher: Model, device: torch.device) -
         box, shape = _view(data, i, teacher)
         image = data.images[i][box]
         seen = normalise_each(resample(image[None], shape), teacher.card.preprocessing)
-        p = resample(probabilities(network, seen.to(device)).cpu(), _size(image))
+        p = resample(probabilities(network, seen.to(device), TEST_TIME_VIEWS).cpu(), _size(image))
         labels[i][box] = _filled(labels[i][box][None], p, data.known[i][None])[0]
         yield Progress(done, len(partial), "Filling in labels")
     return replace(data, labels=labels, known=torch.ones_like(data.known))
@@ -85,6 +86,8 @@ def _filled(labels: Tensor, p: Tensor, known: Tensor) -> Tensor:
     possible = ~known | nothing[:, None]
     possible[:, 0] = True
     q = p * possible[:, :, None, None]
+    q = q / q.sum(dim=1, keepdim=True).clamp(min=1e-6)
+    q = q * odds(q)  # of a wall in doubt rather too much than too little, as in prediction
     q = q / q.sum(dim=1, keepdim=True).clamp(min=1e-6)
     confidence, guess = q.max(dim=1)
     guess = torch.where(confidence >= _SURE, guess, IGNORED).to(labels.dtype)
