@@ -65,7 +65,7 @@ class OptimiserConfig:
     freeze_norm : bool
         Keep the statistics and weights of batch normalisation as they are, as befits small batches.
     validate_every : int
-        Steps between validations, which are also the steps between checkpoints.
+        Steps between validations.
     keep_best : bool
         Keep the weights that did best on the validation patients rather than the last.
     patience : int
