@@ -29,6 +29,7 @@ from benchmarks.learning import (
     settings_of,
 )
 from benchmarks.systems import SYSTEMS
+from napari_cardioseg.domain import ConfigError
 from napari_cardioseg.io.frames import read_frames
 from napari_cardioseg.predict import PredictOptions
 from napari_cardioseg.train import TrainConfig, load_config
@@ -50,7 +51,11 @@ def run(options: argparse.Namespace) -> None:
         if notebook.knows(name, settings):
             say(name, "known")
             continue
-        result = None if deadline.passed else _measure(in_its_folder(config, settings), deadline)
+        try:
+            result = None if deadline.passed else _measure(in_its_folder(config, settings), deadline)
+        except ConfigError as error:  # its loss was no number, say; the others go on
+            say(name, f"failed: {error}")
+            continue
         if result is None:
             say(name, "not finished; the same command goes on with it")
             return
