@@ -101,14 +101,9 @@ def cross_validate(
             results.append(result)
             tested += kept_apart
             found += labels
-        path = config.output / f"{config.name}{SUFFIX}"
-
-        def join() -> CrossValidation:
-            report = {"model": config.name, "folds": dealt, **compare_frames(tested, found, learnt)}
-            (config.output / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-            return CrossValidation(path, _write_ensemble(path, config, results, report), report)
-
-        return world.from_leader(join)
+        return world.from_leader(
+            lambda: _join(config, results, {"folds": dealt, **compare_frames(tested, found, learnt)})
+        )
 
 
 def _train_and_test(
@@ -131,9 +126,10 @@ def _train_and_test(
     return result, labels
 
 
-def _write_ensemble(
-    path: Path, config: TrainConfig, results: Sequence[TrainResult], report: dict[str, Any]
-) -> ModelCard:
+def _join(config: TrainConfig, results: Sequence[TrainResult], measured: dict[str, Any]) -> CrossValidation:
+    """Write the report and the ensemble."""
+    report = {"model": config.name, **measured}
+    (config.output / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     members = [read_model(result.path) for result in results]
     first = members[0].card
     summary = {key: report[key] for key in ("n_patients", "n_frames", "classes")}
@@ -156,5 +152,6 @@ def _write_ensemble(
         # Of each member on the fold it has not seen: the ensemble itself has seen all patients.
         metrics={"out_of_fold": summary},
     )
+    path = config.output / f"{config.name}{SUFFIX}"
     write_model(path, ModelFile(card, merge_weights([m.weights for m in members])))
-    return card
+    return CrossValidation(path, card, report)
