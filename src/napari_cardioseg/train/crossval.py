@@ -90,13 +90,9 @@ def cross_validate(
     with join_world(config.device) as world:
         for i, patients in enumerate(dealt):
             kept_apart = [f for f in ours if f.patient in set(patients)]
-            of_fold = replace(
-                config,
-                name=f"{config.name}-fold{i + 1}",
-                output=config.output / f"fold{i + 1}",
-                data=replace(config.data, left_out=(*config.data.left_out, *patients)),
+            job = _train_and_test(
+                _of_fold(config, i + 1, patients), frames, kept_apart, scheme, resume=resume, test=world.leads
             )
-            job = _train_and_test(of_fold, frames, kept_apart, scheme, resume=resume, test=world.leads)
             result, labels = yield from as_part(job, i, folds, f"Fold {i + 1} of {folds}")
             results.append(result)
             tested += kept_apart
@@ -104,6 +100,16 @@ def cross_validate(
         return world.from_leader(
             lambda: _join(config, results, {"folds": dealt, **compare_frames(tested, found, learnt)})
         )
+
+
+def _of_fold(config: TrainConfig, number: int, patients: Sequence[str]) -> TrainConfig:
+    """Give the run that leaves out the patients of a fold."""
+    return replace(
+        config,
+        name=f"{config.name}-fold{number}",
+        output=config.output / f"fold{number}",
+        data=replace(config.data, left_out=(*config.data.left_out, *patients)),
+    )
 
 
 def _train_and_test(
