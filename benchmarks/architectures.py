@@ -36,7 +36,7 @@ from napari_cardioseg.train import TrainConfig, load_config
 
 _CONFIG = REPOSITORY / "configs" / "architectures.toml"
 _BUDGET = {
-    "cpu": {"steps": 1500, "batch": 8, "crop": 128},
+    "cpu": {"steps": 1000, "batch": 8, "crop": 128},
     "gpu": {"steps": 4000, "batch": 16, "crop": 160},
 }
 

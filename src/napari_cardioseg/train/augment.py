@@ -167,9 +167,7 @@ def augment(
     places = _random_places(images, centres, size, how, rng)
     if ring is not None and max(how.contraction, how.hypertrophy) > 1:
         places = reshape_hearts(places, labels, ring, how.contraction, how.hypertrophy, how.reshaped, rng)
-    # grid_sample wants (x, y) from -1 to 1 between the corners of the corner pixels.
-    height, width = images.shape[-2:]
-    grid = (places.flip(-1) + 0.5) * torch.tensor([2 / width, 2 / height], device=images.device) - 1
+    grid = _as_grid(places, images)
     crop = F.grid_sample(images[:, None], grid, mode="bilinear", padding_mode="border", align_corners=False)
     truth = F.grid_sample(
         labels[:, None].float(), grid, mode="nearest", padding_mode="zeros", align_corners=False
@@ -185,6 +183,13 @@ def augment(
         own = local & preprocessing.locate
         unit = torch.where(own[:, None, None, None], _moments(crop)[1], _moments(images[:, None])[1])
     return _random_appearance(crop, how, unit, rng), truth[:, 0].round().long()
+
+
+def _as_grid(places: Tensor, images: Tensor) -> Tensor:
+    """Give (n, rows, columns, 2) places as `grid_sample` takes them."""
+    height, width = images.shape[-2:]
+    # It wants (x, y) from -1 to 1 between the corners of the corner pixels.
+    return (places.flip(-1) + 0.5) * torch.tensor([2 / width, 2 / height], device=images.device) - 1
 
 
 def _rescaled(crops: Tensor, near: Tensor | None, preprocessing: Preprocessing) -> Tensor:
