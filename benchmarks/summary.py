@@ -16,36 +16,37 @@ _PAGE = REPOSITORY / "docs" / "results.md"
 _HEAD = """\
 # What was measured
 
-Every figure here comes from a file of `benchmarks/results/`, written by the command named: {machine}, no GPU,
-{date}. `python -m benchmarks.summary` writes this page.
+Every figure here comes from a file of `benchmarks/results/`, written by the command named: {machine}, no
+GPU, {date}. `python -m benchmarks.summary` writes this page.
 
 ## How well the shipped models do
 
 `python -m benchmarks.accuracy`, after `napari-cardioseg train` with `configs/unet-teacher.toml`,
-`unet-reshaped.toml`, `unet-validation.toml` and `deeplab-validation.toml`. The shipped models have learnt from
-all patients at hand, so they are measured by their twins, which have not learnt from eight of them. Given are
-means of the Dice coefficient over frames, and over patients of the Dice of their volumes; a failure is a frame
-below 0.5. The myocardium counts only where its outer border was drawn (three of the patients, at end-diastole).
-SC-N-06 plays no part: its masks do not lie on its heart.
+`unet-reshaped.toml`, `unet-validation.toml` and `deeplab-validation.toml`. The shipped models have learnt
+from all patients at hand, so they are measured by their twins, which have not learnt from eight of them.
+Given are means of the Dice coefficient over frames, and over patients of the Dice of their volumes; a
+failure is a frame below 0.5. The myocardium counts only where its outer border was drawn (three of the
+patients, at end-diastole). SC-N-06 plays no part: its masks do not lie on its heart.
 
 | | LV by slice | by volume | failures | myocardium by slice | by volume | failures |
 | --- | --- | --- | --- | --- | --- | --- |
 """
 
 _PATIENTS = """
-By patient, as `segment` does it by default; the ejection fraction is that of the areas on the contoured frames:
+By patient, as `segment` does it by default; EF is that of the areas on the contoured frames:
 
-| patient | LV by slice | by volume | failures | myocardium by slice | by volume | failures | EF, reader | EF, model |
+| patient | LV by slice | by volume | failures | myocardium by slice | by volume | failures | EF | by model |
 | --- | --- | --- | --- | --- | --- | --- | --- | --- |
 """
 
 _CAUTION = """
-These figures are kinder than a stranger's patients would be: which step of the first run was kept, how hearts
-are reshaped in training, and which views test-time augmentation averages was chosen on these same eight
-patients; and all patients come from one type of scanner. Eight patients, three of them for the myocardium, are
-few. Only slices that the reader contoured are in the data: beyond the base and the apex the networks often draw
-a ventricle where a reader draws none, and no figure here shows it. On SC-HF-NI-34 the reader's contours are
-smaller throughout than those of other patients, and on HF patients at end-systole readers differ most.
+These figures are kinder than a stranger's patients would be: which step of the first run was kept, how
+hearts are reshaped in training, and which views test-time augmentation averages was chosen on these same
+eight patients; and all patients come from one type of scanner. Eight patients, three of them for the
+myocardium, are few. Only slices that the reader contoured are in the data: beyond the base and the apex
+the networks often draw a ventricle where a reader draws none, and no figure here shows it. On SC-HF-NI-34
+the reader's contours are smaller throughout than those of other patients, and on HF patients at
+end-systole readers differ most.
 
 """
 
