@@ -22,6 +22,7 @@ from napari_cardioseg.domain import LabelledFrame, ModelCard, drain
 from napari_cardioseg.predict import Model, PredictOptions
 from napari_cardioseg.store.models import read_model
 from napari_cardioseg.train import TrainConfig, TrainResult, evaluate_frames, train
+from napari_cardioseg.train.evaluate import taught
 
 RESULTS = REPOSITORY / "benchmarks" / "results"
 RUNS = REPOSITORY / "runs"
@@ -181,6 +182,6 @@ def say_scores(name: str, scores: Mapping[str, Any]) -> None:
 
 
 def _refuse_taught(card: ModelCard, frames: Sequence[LabelledFrame]) -> None:
-    taught = set(card.training.get("patients", ())) & {f.patient for f in frames}
-    if taught:
-        raise SystemExit(f"{card.name} has learnt from {', '.join(sorted(taught))}; this is no validation.")
+    known = taught(card) & {f.patient for f in frames}
+    if known:
+        raise SystemExit(f"{card.name} has learnt from {', '.join(sorted(known))}; this is no validation.")

@@ -10,13 +10,14 @@ import pytest
 import torch
 
 from napari_cardioseg.cli import main
-from napari_cardioseg.domain import LV_SCHEME, ConfigError, drain
+from napari_cardioseg.domain import LV_SCHEME, ConfigError, Preprocessing, drain
 from napari_cardioseg.predict import Model
-from napari_cardioseg.store.models import read_model
-from napari_cardioseg.train import TrainConfig, cross_validate
+from napari_cardioseg.store.models import read_card, read_model
+from napari_cardioseg.train import TrainConfig, cross_validate, train
 from napari_cardioseg.train.augment import Augmentation
 from napari_cardioseg.train.config import DataConfig
 from napari_cardioseg.train.crossval import REPORT
+from napari_cardioseg.train.evaluate import identify
 from napari_cardioseg.train.optimise import OptimiserConfig
 from napari_cardioseg.train.split import deal_folds, split_patients
 
@@ -94,10 +95,34 @@ def test_a_stopped_cross_validation_goes_on_where_it_was(config, make_frames):
     assert stopped.report == straight.report
 
 
+def test_folds_that_learnt_their_own_histograms_are_joined_on_the_mean(config, make_frames):
+    config = replace(config, preprocessing=Preprocessing(method="nyul"))
+    result = drain(cross_validate(config, make_frames(patients=tuple("ABDEC")), 2))
+    paths = [config.output / f"fold{i}" / f"both-fold{i}.safetensors" for i in (1, 2)]
+    folds = [read_card(path).preprocessing.landmarks for path in paths]
+    assert folds[0] != folds[1]
+    np.testing.assert_allclose(result.card.preprocessing.landmarks, np.mean(folds, axis=0))
+    assert read_card(result.path).preprocessing == result.card.preprocessing
+
+
+def test_patients_whom_the_parent_knew_are_named(config, make_frames, tmp_path):
+    frames = make_frames(patients=tuple("ABCDE"))
+    left_out = DataConfig("unused", validation=("C",), left_out=("D", "E"))
+    parent = drain(train(replace(config, output=tmp_path / "parent", data=left_out), frames))
+    result = drain(cross_validate(replace(config, parent=str(parent.path)), frames, 2))
+    assert result.report["trained_on"] == ["A", "B"]
+    assert result.card.training["earlier_patients"] == ["A", "B"]
+    known = [f for f in frames if f.patient in "AC"]
+    child = replace(config, output=tmp_path / "child", parent=str(parent.path))
+    only_d = DataConfig("unused", left_out=("A", "B", "C", "E"))
+    file = read_model(drain(train(replace(child, data=only_d), frames)).path)
+    assert identify(Model.build(file.card, file.weights), known)["trained_on"] == ["A"]
+
+
 def test_the_shell_cross_validates_and_prints_a_table(frames_folder, tmp_path, capsys):
     small = ["--set", "network.widths=[4, 8]", "device=cpu", "optimiser.steps=1", "optimiser.crop=32"]
     run = ["--recipe", "cardioseg", "--frames", str(frames_folder), "-o", str(tmp_path / "cv")]
     assert main(["train", *run, *small, "--folds", "3"]) == 0
     shown = capsys.readouterr().out
-    assert shown.startswith("cv: 3 patients, 12 frames, each by the network that has not seen them\n")
+    assert shown.startswith("cv: 3 patients, 12 frames, each by the network that was trained without them\n")
     assert f"{tmp_path / 'cv' / 'cv.safetensors'}: all 3 folds as one model" in shown

@@ -193,6 +193,18 @@ def test_a_run_that_diverges_stops_with_a_sentence(config, make_frames):
         drain(train(wild, make_frames()))
 
 
+def test_a_batch_too_small_for_its_network_is_refused_with_a_sentence(config, make_frames):
+    alone = replace(
+        config,
+        network={"name": "pspnet", "backbone": "resnet18", "width": 4},
+        optimiser=replace(config.optimiser, batch=1, steps=1, validate_every=1),
+    )
+    with pytest.raises(ConfigError, match=r"single crop; raise optimiser\.batch"):
+        drain(train(alone, make_frames()))
+    frozen = replace(alone, optimiser=replace(alone.optimiser, freeze_norm=True))
+    drain(train(frozen, make_frames(), resume=False))
+
+
 def test_a_teacher_must_know_the_same_classes(config, make_frames, tmp_path):
     swapped = LabelScheme(tuple(replace(c, value=3 - c.value) for c in LV_SCHEME))
     path = tmp_path / "swapped.safetensors"
@@ -252,7 +264,7 @@ def test_a_run_can_start_from_another_model(config, make_frames, tmp_path):
         if value.dtype.kind == "f" and "running" not in name:
             np.testing.assert_allclose(weights(child)[name], value, atol=2e-3)
     other = replace(config, output=tmp_path / "other", parent=str(parent.path), network={"name": "unet"})
-    with pytest.raises(ModelError, match="do not fit"):
+    with pytest.raises(ModelError, match="does not fit .* widths = .8, 16, 16.* partial_parent"):
         drain(train(other, make_frames()))
 
 

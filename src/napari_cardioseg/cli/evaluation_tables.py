@@ -65,7 +65,7 @@ def millimetres(report: Report) -> str:
     return (
         f"Distances: {'the frames' if assumed == n else f'{assumed} of {n} frames'} do not state their pixel "
         f"size, so the longer side of each image was taken for {size['field_of_view_mm']:.0f} mm ({pixel}); "
-        "--pixel-size states the true one."
+        "`evaluate --pixel-size` states the true one."
     )
 
 

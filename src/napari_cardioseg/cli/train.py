@@ -113,15 +113,16 @@ def _train(config: TrainConfig, *, resume: bool) -> None:
 
 
 def _cross_validate(config: TrainConfig, folds: int, *, resume: bool) -> None:
-    from napari_cardioseg.cli.evaluation_tables import heading, millimetres, tables
+    from napari_cardioseg.cli.evaluation_tables import heading, notes, tables
     from napari_cardioseg.io.frames import read_frames
     from napari_cardioseg.train.crossval import REPORT, cross_validate
 
     frames = read_frames(config.data.frames)
     result = _run(cross_validate(config, frames, folds, resume=resume), "Cross-validation")
     if _leads():
-        head = f"{heading(result.report)}, each by the network that has not seen them"
-        print("\n\n".join((f"{head}\n{millimetres(result.report)}", *map(str, tables(result.report)))))
+        head = f"{heading(result.report)}, each by the network that was trained without them"
+        said = "\n".join((head, *notes(result.report)))
+        print("\n\n".join((said, *map(str, tables(result.report)))))
         print(f"\n{result.path}: all {folds} folds as one model; written to {config.output / REPORT}")
 
 

@@ -42,7 +42,7 @@ class Engine:
     ) -> None:
         self.device = choose_device(device)
         self._network = copy.deepcopy(network).to(self.device)
-        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # see train.loop
+        self._network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing from torch's stubs
         self._batch_size = batch_size
         self._notes: list[str] = []
 

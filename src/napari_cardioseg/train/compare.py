@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_cardioseg.domain import LV_SCHEME, LabelledFrame, LabelScheme
-from napari_cardioseg.predict.preprocess import FIELD_OF_VIEW
+from napari_cardioseg.predict.preprocess import FIELD_OF_VIEW, assumed_pixel_size
 from napari_cardioseg.quantify.agreement import (
     MEASURES,
     Agreement,
@@ -131,7 +131,8 @@ def _scale(frames: Sequence[LabelledFrame], given: PixelSize | None) -> Report:
 
 
 def _pixel_size(frame: LabelledFrame, given: PixelSize | None) -> PixelSize:
-    return given or frame.pixel_size or (FIELD_OF_VIEW / max(frame.image.shape),) * 2
+    shape = (frame.image.shape[0], frame.image.shape[1])
+    return given or frame.pixel_size or assumed_pixel_size(shape)
 
 
 def _compare(

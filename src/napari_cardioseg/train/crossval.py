@@ -17,6 +17,7 @@ from napari_cardioseg.domain import (
     LabelledFrame,
     LabelScheme,
     ModelCard,
+    Preprocessing,
     Progress,
     as_part,
     retold,
@@ -73,7 +74,8 @@ def cross_validate(
     -------
     CrossValidation
         Its report is what `compare_frames` gives of the predictions for all patients, each by the network
-        that has not seen them, and the patients of the `folds`. It is also written to the output folder.
+        that was trained without them; the patients of the `folds`; and as `trained_on` those whom the parent
+        or the teacher knew. It is also written to the output folder.
 
     Raises
     ------
@@ -134,14 +136,16 @@ def _train_and_test(
 
 def _join(config: TrainConfig, results: Sequence[TrainResult], measured: dict[str, Any]) -> CrossValidation:
     """Write the report and the ensemble."""
-    report = {"model": config.name, **measured}
-    (config.output / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     members = [read_model(result.path) for result in results]
     first = members[0].card
+    earlier = set(first.training.get("earlier_patients", ()))  # of parent and teacher, whom all folds share
+    report = {"model": config.name, "trained_on": sorted(earlier & set(measured["patients"])), **measured}
+    (config.output / REPORT).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     summary = {key: report[key] for key in ("n_patients", "n_frames", "classes")}
     card = replace(
         first,
         name=config.name,
+        preprocessing=_common([m.card.preprocessing for m in members]),
         network={
             "name": "ensemble",
             "members": [dict(m.card.network) for m in members],
@@ -161,3 +165,9 @@ def _join(config: TrainConfig, results: Sequence[TrainResult], measured: dict[st
     path = config.output / f"{config.name}{SUFFIX}"
     write_model(path, ModelFile(card, merge_weights([m.weights for m in members])))
     return CrossValidation(path, card, report)
+
+
+def _common(members: Sequence[Preprocessing]) -> Preprocessing:
+    """Give what all members share; each has learnt its own standard histogram, of which the mean serves."""
+    landmarks = np.mean([member.landmarks for member in members], axis=0)
+    return replace(members[0], landmarks=tuple(landmarks.tolist()))

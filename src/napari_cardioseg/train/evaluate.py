@@ -12,6 +12,7 @@ from napari_cardioseg.domain import (
     Job,
     LabelledFrame,
     LabelScheme,
+    ModelCard,
     Progress,
     retold,
 )
@@ -50,9 +51,13 @@ def evaluate_frames(
 
 
 def identify(model: Model, frames: Sequence[LabelledFrame]) -> Report:
-    """Name the `model`, and as `trained_on` those of the patients from whom its card says that it learnt."""
-    taught = set(model.card.training.get("patients", ()))
-    return {"model": model.card.name, "trained_on": sorted({f.patient for f in frames} & taught)}
+    """Name the `model`, and as `trained_on` those of the patients from whom it has learnt (`taught`)."""
+    return {"model": model.card.name, "trained_on": sorted({f.patient for f in frames} & taught(model.card))}
+
+
+def taught(card: ModelCard) -> set[str]:
+    """Name the patients from whom a model has learnt: in its own training, or through parent and teacher."""
+    return {*card.training.get("patients", ()), *card.training.get("earlier_patients", ())}
 
 
 def shared_classes(model: Model, scheme: LabelScheme) -> LabelScheme:

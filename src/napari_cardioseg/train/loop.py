@@ -34,7 +34,7 @@ from napari_cardioseg.train.distributed import World, join_world
 from napari_cardioseg.train.journal import Journal
 from napari_cardioseg.train.optimise import learning_rate
 from napari_cardioseg.train.split import split_patients
-from napari_cardioseg.train.start import describe, ready_model, start
+from napari_cardioseg.train.start import describe, ready_model, start, taught_before
 from napari_cardioseg.train.state import RunState, read_checkpoint, run_digest
 from napari_cardioseg.train.stepping import train_steps
 from napari_cardioseg.train.teacher import fill_in_labels
@@ -270,6 +270,7 @@ def _card(state: RunState, run: _Run) -> ModelCard:
         preprocessing=config.preprocessing,
         training={
             "patients": sorted({f.patient for f in run.chosen}),
+            "earlier_patients": taught_before(config),
             "frames": len(run.chosen),
             "data_sha256": fingerprint(run.chosen),
             "validation_patients": sorted({f.patient for f in run.held_out}),

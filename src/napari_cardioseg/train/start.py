@@ -13,10 +13,11 @@ from napari_cardioseg.domain import LabelScheme, ModelError
 from napari_cardioseg.models import SegmentationNetwork, build_network
 from napari_cardioseg.models.pretrained import load_checkpoint, read_checkpoint, stage_of
 from napari_cardioseg.predict.model import Model
-from napari_cardioseg.store.models import find_model, read_model
+from napari_cardioseg.store.models import find_model, read_card, read_model
 from napari_cardioseg.train.batches import seed_network
 from napari_cardioseg.train.config import TrainConfig
 from napari_cardioseg.train.distributed import World
+from napari_cardioseg.train.evaluate import taught
 from napari_cardioseg.train.optimise import build_optimiser
 from napari_cardioseg.train.state import RunState
 from napari_cardioseg.train.stepping import make_scaler
@@ -86,6 +87,17 @@ def ready_model(
     if [(c.key, c.value) for c in theirs.scheme] != [(c.key, c.value) for c in scheme]:
         raise ModelError(f"The model {theirs.name!r} has other classes than this run, or in another order.")
     return Model.build(replace(theirs, network=description or theirs.network), model_file.weights)
+
+
+def taught_before(config: TrainConfig) -> list[str]:
+    """Name the patients from whom the parent and the teacher have learnt, as far as their cards tell."""
+    patients: set[str] = set()
+    for model in (config.parent, config.teacher):
+        try:
+            patients |= taught(read_card(find_model(model))) if model else set()
+        except ModelError:  # a checkpoint of another program, of which some fits, has no card
+            continue
+    return sorted(patients)
 
 
 def _take_what_fits(network: SegmentationNetwork, parent: str) -> str:

@@ -40,7 +40,7 @@ def train_steps(state: RunState, data: TrainingFrames, config: TrainConfig, worl
     Raises
     ------
     ConfigError
-        If the loss is no longer a number.
+        If the loss is no longer a number, or a batch too small for the network or too large for the memory.
     """
     how = config.optimiser
     device = next(state.network.parameters()).device
@@ -66,7 +66,7 @@ def train_steps(state: RunState, data: TrainingFrames, config: TrainConfig, worl
         state.optimiser.zero_grad(set_to_none=True)
         loss = 0.0
         for part in range(1, how.accumulate + 1):
-            with _gradients_shared(outputs, only_if=part == how.accumulate):
+            with _explained(), _gradients_shared(outputs, only_if=part == how.accumulate):
                 loss += _learn(next(loader), outputs, state, config, world, device) / how.accumulate
         _update(state, config)
         state.step += 1
@@ -115,6 +115,25 @@ def _gradients_shared(outputs: nn.Module, *, only_if: bool) -> contextlib.Abstra
     if isinstance(outputs, DistributedDataParallel) and not only_if:
         return outputs.no_sync()
     return contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    """Say in a sentence which of torch's complaints the user's settings can mend."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise ConfigError(
+            "The device's memory does not hold a batch; lower optimiser.batch (and raise "
+            "optimiser.accumulate for it) or optimiser.crop."
+        ) from error
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise ConfigError(
+            "Batch normalisation of this network's smallest features cannot learn from a single crop; raise "
+            "optimiser.batch (or optimiser.crop), or set optimiser.freeze_norm = true."
+        ) from error
 
 
 def _learn(
