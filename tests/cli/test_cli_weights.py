@@ -82,7 +82,8 @@ def test_fresh_weights_are_the_same_each_time(resnet: Path, tmp_path: Path) -> N
         (["--network", "deeplabv3", "--set", "backbone=resnet18"], "another backbone"),
         (["--network", "unet", "--set", "depth"], "wants KEY=VALUE"),
         (["--network", "unet", "--set", "classes=21"], "classes cannot be --set"),
-        (["--network", "unet", "--set", "deep=4"], "cannot be built"),
+        (["--network", "unet", "--set", "deep=4"], "deep, which is not known"),
+        (["--network", "unet", "--set", "widths=4"], "widths must be a list of whole numbers"),
     ],
 )
 def test_what_does_not_fit_is_said_in_a_sentence_and_nothing_is_written(

@@ -39,7 +39,13 @@ def test_unknown_networks_and_arguments_are_refused_with_a_sentence():
     assert "unet" in network_names()
     with pytest.raises(ModelError, match="no network called 'unot'"):
         build_network({"name": "unot"})
-    with pytest.raises(ModelError, match="cannot be built"):
+    with pytest.raises(ModelError, match="depth, which is not known"):
         build_network({"name": "unet", "depth": 5})
+    with pytest.raises(ModelError, match="widths must be a list of whole numbers, not 8"):
+        build_network({"name": "unet", "widths": 8})
+    with pytest.raises(ModelError, match="'ensemble' needs its argument members"):
+        build_network({"name": "ensemble"})
+    with pytest.raises(ModelError, match=r"no network called \['unet'\]"):
+        build_network({"name": ["unet"]})
     with pytest.raises(ModelError, match="two levels"):
         build_network({"name": "unet", "widths": (8,)})

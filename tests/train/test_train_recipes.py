@@ -60,11 +60,11 @@ def test_a_file_is_laid_over_its_recipe(tmp_path):
     path = tmp_path / "run.toml"
     path.write_text(
         'name = "n"\nrecipe = "unet2015"\n'
-        '[data]\nframes = "frames"\n[optimiser]\nsteps = 7\n[network]\nclasses = 2\n'
+        '[data]\nframes = "frames"\n[optimiser]\nsteps = 7\n[network]\nwidths = [8, 16]\n'
     )
     config = load_config(path)
     assert (config.optimiser.steps, config.optimiser.momentum) == (7, 0.99)
-    assert config.network == {"name": "unet", "widths": [64, 128, 256, 512, 1024], "classes": 2}
+    assert config.network == {"name": "unet", "widths": [8, 16]}
     assert config.data.frames == str(tmp_path / "frames")
     other = load_config(path, {"network": {"name": "segnet"}, "optimiser": {"steps": 9}})
     assert other.network == {"name": "segnet"}  # a U-Net's widths are not a SegNet's
@@ -111,3 +111,37 @@ def test_the_shell_lists_recipes_and_needs_no_file(monkeypatch, capsys, tmp_path
 def test_slips_on_the_command_line_end_with_a_sentence(arguments, complaint, capsys):
     assert main(["train", *arguments]) == 1
     assert complaint in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("entries", "complaint"),
+    [
+        ({"optimiser": {"steps": "many"}}, r'\[optimiser\].*: steps must be a whole number, not "many"'),
+        ({"optimiser": {"keep_best": "no"}}, "keep_best must be true or false"),
+        ({"optimiser": {"learning_rate": float("nan")}}, "learning_rate must be a number"),
+        ({"optimiser": {"seed": -1}}, "seed must be at least 0"),
+        ({"optimiser": {"crop": 1}}, "at least 16"),
+        ({"optimizer": {"steps": 3}}, "Perhaps optimiser is meant"),
+        ({"loss": {"class_weights": ["a"]}}, "class_weights must be a list of numbers"),
+        ({"data": {"validation": [1]}}, "validation must be a list of texts"),
+        ({"data": {"frames": 3}}, "frames must be a text"),
+        ({"preprocessing": {"spacing": 0.001}}, "0.001 mm shows no heart; give 0.1 to 10.0 mm.$"),
+        ({"network": "unet"}, "network must be a section"),
+        ({"network": {"channels": 3}}, "Leave channels out"),
+        ({"network": {"classes": 5}}, "Leave classes out"),
+        ({"name": 3}, "name must be a text"),
+        ({"name": "a/b"}, "cannot be named"),
+        ({"name": ""}, "cannot be named"),
+        ({"output": 3}, "output must be a path"),
+        ({"parent": 3}, "parent must be a text"),
+        ({"recipe": ["unet2015"]}, "no recipe called"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_told_by_section_and_name(entries, complaint):
+    with pytest.raises(ConfigError, match=complaint):
+        load_config(changes=laid_over({"name": "n", "recipe": "cardioseg", "data": {"frames": "f"}}, entries))
+
+
+def test_data_need_their_folder():
+    with pytest.raises(ConfigError, match=r"\[data\].*has no 'frames'"):
+        load_config(changes={"name": "n", "data": {}, "network": {"name": "unet"}})

@@ -3,6 +3,7 @@
 from napari_cardioseg.domain.cine import Cine, FrameTable
 from napari_cardioseg.domain.errors import CardioSegError, ConfigError, DataError, ModelError
 from napari_cardioseg.domain.geometry import Geometry
+from napari_cardioseg.domain.kinds import misfit, unknown_names
 from napari_cardioseg.domain.labelled_frame import LabelledFrame
 from napari_cardioseg.domain.labels import LV_SCHEME, Code, LabelClass, LabelScheme
 from napari_cardioseg.domain.model_card import ModelCard, Preprocessing
@@ -30,6 +31,8 @@ __all__ = [
     "SliceState",
     "as_part",
     "drain",
+    "misfit",
     "retold",
     "seconds_left",
+    "unknown_names",
 ]

@@ -12,6 +12,7 @@ from napari_cardioseg.domain.labels import LV_SCHEME, LabelScheme
 METHODS = ("zscore", "percentile", "nyul")
 SCOPES = ("slice", "volume", "patient")
 BIAS_CORRECTIONS = ("none", "n4")
+_FINEST, _COARSEST = 0.1, 10.0  # mm: beyond, a frame is gigabytes, or a heart a few pixels
 DECILES = tuple(float(p) for p in range(10, 100, 10))
 
 
@@ -81,8 +82,10 @@ class Preprocessing:
                 )
 
     def _check_size(self) -> None:
-        if self.spacing is not None and not 0 < self.spacing < float("inf"):
-            raise ValueError(f"A pixel size of {self.spacing} mm is not possible.")
+        if self.spacing is not None and not _FINEST <= self.spacing <= _COARSEST:
+            raise ValueError(
+                f"A pixel size of {self.spacing} mm shows no heart; give {_FINEST} to {_COARSEST} mm."
+            )
         if self.resize is None:
             return
         if len(self.resize) != 2 or not all(isinstance(n, int) and n > 0 for n in self.resize):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
 
-from napari_cardioseg.domain import ModelError
+from napari_cardioseg.domain import ModelError, misfit, unknown_names
 
 # Name -> (module, class); imported when asked for, so that a reader of one model pays for one network.
 _NETWORKS: dict[str, tuple[str, str]] = {
@@ -79,11 +80,31 @@ def build_network(config: Mapping[str, Any]) -> SegmentationNetwork:
     """
     arguments = dict(config)
     name = arguments.pop("name", None)
-    if name not in _NETWORKS:
+    if not isinstance(name, str) or name not in _NETWORKS:
         raise ModelError(f"There is no network called {name!r}; known are {', '.join(_NETWORKS)}.")
     module, cls = _NETWORKS[name]
+    make: Callable[..., SegmentationNetwork] = getattr(importlib.import_module(module), cls)
+    _check_arguments(name, arguments, inspect.signature(make, eval_str=True).parameters)
     try:
-        network: SegmentationNetwork = getattr(importlib.import_module(module), cls)(**arguments)
-    except (TypeError, ValueError) as error:
+        return make(**arguments)
+    except ValueError as error:
         raise ModelError(f"The network {name!r} cannot be built from {arguments}: {error}") from error
-    return network
+
+
+def _check_arguments(name: str, arguments: Mapping[str, Any], known: Mapping[str, inspect.Parameter]) -> None:
+    """Hold arguments to a network's signature.
+
+    Raises
+    ------
+    ModelError
+        If one is unknown, missing or of another kind.
+    """
+    unknown = unknown_names(list(arguments), list(known))
+    if unknown:
+        raise ModelError(f"The network {name!r} is given {unknown}")
+    for key, parameter in known.items():
+        if key not in arguments and parameter.default is inspect.Parameter.empty:
+            raise ModelError(f"The network {name!r} needs its argument {key}.")
+        wrong = misfit(arguments[key], parameter.annotation) if key in arguments else ""
+        if wrong:
+            raise ModelError(f"The network {name!r} cannot be built: {key} must be {wrong}.")

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_type_hints
 
-from napari_cardioseg.domain import LV_SCHEME, ConfigError, LabelScheme, Preprocessing
+from napari_cardioseg.domain import (
+    LV_SCHEME,
+    ConfigError,
+    LabelScheme,
+    Preprocessing,
+    misfit,
+    unknown_names,
+)
 from napari_cardioseg.train.augment import Augmentation
 from napari_cardioseg.train.losses import LossConfig
 from napari_cardioseg.train.optimise import OptimiserConfig
@@ -146,6 +153,16 @@ class TrainConfig:
     recipe: str = ""
     description: str = ""
 
+    def __post_init__(self) -> None:
+        if not self.name or self.name != Path(self.name).name:
+            raise ConfigError(f"A model cannot be named {self.name!r}: its name is also that of its file.")
+        settled = [key for key in ("channels", "classes") if key in self.network]
+        if settled:
+            raise ConfigError(
+                f"Leave {' and '.join(settled)} out of [network]: images have one channel, and [data] classes "
+                "says what is learnt."
+            )
+
 
 _SECTIONS: dict[str, type[Any]] = {
     "loss": LossConfig,
@@ -177,7 +194,7 @@ def load_config(path: Path | None = None, changes: Mapping[str, Any] | None = No
     content = laid_over(content, _with_absolute_paths(changes or {}, Path.cwd()))
     where = "The configuration" if path is None else str(path)
     if "recipe" in content:
-        content = laid_over(find_recipe(content["recipe"]).content, content)
+        content = laid_over(find_recipe(str(content["recipe"])).content, content)
     for required in ("name", "data", "network"):
         if required not in content:
             raise ConfigError(f"{where} has no {required!r}, which a training run needs.")
@@ -186,7 +203,7 @@ def load_config(path: Path | None = None, changes: Mapping[str, Any] | None = No
         name: _read(cls, content.get(name, {}), f"[{name}] of {where}") for name, cls in _SECTIONS.items()
     }
     data = _read(DataConfig, content["data"], f"[data] of {where}")
-    output = Path(content.get("output", folder / "runs" / content["name"]))
+    output = content.get("output", folder / "runs" / str(content["name"]))
     return _read(TrainConfig, {**content, **sections, "data": data, "output": output}, where)
 
 
@@ -200,28 +217,36 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 
 def _with_absolute_paths(content: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Give the content with its paths in full; what is no path at all is left for `_read` to refuse."""
     changed = dict(content)
-    if "output" in changed:
+    if isinstance(changed.get("output"), str | Path):
         changed["output"] = folder / changed["output"]
     data = changed.get("data")
-    if isinstance(data, Mapping) and "frames" in data:
+    if isinstance(data, Mapping) and isinstance(data.get("frames"), str | Path):
         changed["data"] = {**data, "frames": str(folder / data["frames"])}
     for role in ("parent", "teacher"):  # the file that lies there, or else a shipped model's name
-        if changed.get(role) and (folder / changed[role]).is_file():
-            changed[role] = str(folder / changed[role])
+        named = changed.get(role)
+        if named and isinstance(named, str) and (folder / named).is_file():
+            changed[role] = str(folder / named)
     return changed
 
 
 def _read(cls: type[T], values: Any, where: str) -> T:
     if not isinstance(values, Mapping):
         raise ConfigError(f"{where} must be a section with entries, not {values!r}.")
-    known = [f.name for f in fields(cls)]  # type: ignore[arg-type]  # only called with dataclasses
-    unknown = sorted(set(values) - set(known))
+    kinds = get_type_hints(cls)
+    unknown = unknown_names(list(values), list(kinds))
     if unknown:
-        raise ConfigError(
-            f"{where} has {', '.join(unknown)}, which is not known; known are {', '.join(known)}."
-        )
+        raise ConfigError(f"{where} has {unknown}")
+    for f in fields(cls):  # type: ignore[arg-type]  # only called with dataclasses
+        if f.name not in values:
+            if f.default is MISSING and f.default_factory is MISSING:
+                raise ConfigError(f"{where} has no {f.name!r}, which a training run needs.")
+            continue
+        wrong = misfit(values[f.name], kinds[f.name])
+        if wrong:
+            raise ConfigError(f"{where}: {f.name} must be {wrong}.")
     try:
         return cls(**values)
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{where} cannot be used: {error}.") from error
+    except ValueError as error:
+        raise ConfigError(f"{where} cannot be used: {str(error).rstrip('.')}.") from error

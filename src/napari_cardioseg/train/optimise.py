@@ -16,6 +16,8 @@ METHODS = ("adamw", "sgd")
 SCHEDULES = ("cosine", "poly", "one-cycle", "constant")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
+_SMALLEST_CROP = 16  # pixels
+
 
 @dataclass(frozen=True)
 class OptimiserConfig:
@@ -102,7 +104,9 @@ class OptimiserConfig:
         for name in ("steps", "batch", "crop", "learning_rate", "validate_every", "accumulate", "power"):
             if getattr(self, name) <= 0:
                 raise ConfigError(f"The training setting {name} must be more than 0.")
-        for name in ("weight_decay", "warm_up", "hold", "gradient_norm", "patience"):
+        if self.crop < _SMALLEST_CROP:
+            raise ConfigError(f"A crop of {self.crop} pixels shows no heart; give at least {_SMALLEST_CROP}.")
+        for name in ("weight_decay", "warm_up", "hold", "gradient_norm", "patience", "seed"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"The training setting {name} must be at least 0.")
         for name in ("average", "momentum"):

@@ -86,7 +86,18 @@ def ready_model(
     theirs = model_file.card
     if [(c.key, c.value) for c in theirs.scheme] != [(c.key, c.value) for c in scheme]:
         raise ModelError(f"The model {theirs.name!r} has other classes than this run, or in another order.")
-    return Model.build(replace(theirs, network=description or theirs.network), model_file.weights)
+    if description is None:
+        return Model.build(theirs, model_file.weights)
+    try:
+        return Model.build(replace(theirs, network=description), model_file.weights)
+    except ModelError as error:
+        if theirs.network == description:  # then the file itself is at fault
+            raise
+        written = ", ".join(f"{k} = {v!r}" for k, v in theirs.network.items() if k != "classes")
+        raise ModelError(
+            f"The model {theirs.name!r} does not fit this run's network, for its own is {written}. "
+            "Describe the same one under [network], or set partial_parent = true to take what fits."
+        ) from error
 
 
 def taught_before(config: TrainConfig) -> list[str]:
