@@ -264,7 +264,7 @@ def test_a_run_can_start_from_another_model(config, make_frames, tmp_path):
         if value.dtype.kind == "f" and "running" not in name:
             np.testing.assert_allclose(weights(child)[name], value, atol=2e-3)
     other = replace(config, output=tmp_path / "other", parent=str(parent.path), network={"name": "unet"})
-    with pytest.raises(ModelError, match="does not fit .* widths = .8, 16, 16.* partial_parent"):
+    with pytest.raises(ModelError, match=r"does not fit .* widths = .8, 16, 16.* partial_parent"):
         drain(train(other, make_frames()))
 
 

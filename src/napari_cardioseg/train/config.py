@@ -159,8 +159,8 @@ class TrainConfig:
         settled = [key for key in ("channels", "classes") if key in self.network]
         if settled:
             raise ConfigError(
-                f"Leave {' and '.join(settled)} out of [network]: images have one channel, and [data] classes "
-                "says what is learnt."
+                f"Leave {' and '.join(settled)} out of [network]: images have one channel, and the classes "
+                "are those of [data]."
             )
 
 
