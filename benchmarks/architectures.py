@@ -22,14 +22,13 @@ from benchmarks.learning import (
     Deadline,
     Notebook,
     add_options,
-    in_its_folder,
     learn,
+    measure_all,
     say_scores,
     score,
     settings_of,
 )
 from benchmarks.systems import SYSTEMS
-from napari_cardioseg.domain import ConfigError
 from napari_cardioseg.io.frames import read_frames
 from napari_cardioseg.predict import PredictOptions
 from napari_cardioseg.train import TrainConfig, load_config
@@ -43,34 +42,24 @@ _BUDGET = {
 
 def run(options: argparse.Namespace) -> None:
     """Train and measure what has no result yet."""
-    notebook = Notebook(options.json or RESULTS / f"architectures-{options.profile}.json")
-    deadline = Deadline(options.minutes)
-    for name in options.systems:
-        config = configured(name, options)
-        settings = settings_of(config, _CONFIG)
-        if notebook.knows(name, settings):
-            say(name, "known")
-            continue
-        try:
-            result = None if deadline.passed else _measure(in_its_folder(config, settings), deadline)
-        except ConfigError as error:  # its loss was no number, say; the others go on
-            say(name, f"failed: {error}")
-            continue
-        if result is None:
-            say(name, "not finished; the same command goes on with it")
-            return
-        notebook.write(name, settings, result)
+    configs = {name: configured(name, options) for name in options.systems}
+    runs = [(name, config, settings_of(config, _CONFIG)) for name, config in configs.items()]
+    measure_all(runs, _notebook(options), Deadline(options.minutes), _measure)
 
 
 def measure_costs_again(options: argparse.Namespace) -> None:
     """Measure times and memory of the networks that have results once more, on a machine at rest."""
-    notebook = Notebook(options.json or RESULTS / f"architectures-{options.profile}.json")
+    notebook = _notebook(options)
     for name in (n for n in options.systems if n in notebook.entries):
         config = configured(name, options)
         how = config.optimiser
         found = costs.summary(config.network, config.device, batch=how.batch, crop=how.crop)
         notebook.amend(name, costs=found)
         say(name, f"{found['cpu_ms']} ms a slice")
+
+
+def _notebook(options: argparse.Namespace) -> Notebook:
+    return Notebook(options.json or RESULTS / f"architectures-{options.profile}.json")
 
 
 def configured(name: str, options: argparse.Namespace) -> TrainConfig:

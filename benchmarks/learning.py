@@ -11,18 +11,19 @@ import hashlib
 import json
 import time
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import REPOSITORY, commit, machine, say, versions
-from napari_cardioseg.domain import LabelledFrame, ModelCard, drain
+from napari_cardioseg.domain import ConfigError, LabelledFrame, ModelCard, drain
 from napari_cardioseg.predict import Model, PredictOptions
 from napari_cardioseg.store.models import read_model
 from napari_cardioseg.train import TrainConfig, TrainResult, evaluate_frames, train
 from napari_cardioseg.train.evaluate import taught
+from napari_cardioseg.train.recipes import find_recipe, laid_over
 
 RESULTS = REPOSITORY / "benchmarks" / "results"
 RUNS = REPOSITORY / "runs"
@@ -76,12 +77,6 @@ class Notebook:
         partial.replace(self.path)
 
 
-def in_its_folder(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
-    """Give each combination of settings a folder of its own, so that no run meets another's checkpoint."""
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:8]
-    return replace(config, output=config.output.with_name(f"{config.output.name}-{digest}"))
-
-
 class Deadline:
     """A time after which no more is begun."""
 
@@ -101,6 +96,40 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--minutes", type=float, help="stop after so long; the next call goes on from there")
     parser.add_argument("--json", type=Path, metavar="OUT", help="file of the results")
     parser.add_argument("--page", action="store_true", help="only write the page from the results")
+
+
+def measure_all(
+    runs: Iterable[tuple[str, TrainConfig, Mapping[str, Any]]],
+    notebook: Notebook,
+    deadline: Deadline,
+    measure: Callable[[TrainConfig, Deadline], Mapping[str, Any] | None],
+) -> None:
+    """Train and measure what has no result yet.
+
+    Parameters
+    ----------
+    runs : iterable of (str, TrainConfig, mapping)
+        Name of each result, what to train for it, and the settings that decide it (`settings_of`).
+    notebook : Notebook
+        Gets the results.
+    deadline : Deadline
+        After which no run is begun or gone on with.
+    measure : callable
+        Trains and measures one; gives None if the deadline came first.
+    """
+    for name, config, settings in runs:
+        if notebook.knows(name, settings):
+            say(name, "known")
+            continue
+        try:
+            result = None if deadline.passed else measure(_in_its_folder(config, settings), deadline)
+        except ConfigError as error:  # its loss was no number, say; the others go on
+            say(name, f"failed: {error}")
+            continue
+        if result is None:
+            say(name, "not finished; the same command goes on with it")
+            return
+        notebook.write(name, settings, result)
 
 
 def learn(
@@ -160,13 +189,15 @@ def score(path: Path, frames: Sequence[LabelledFrame], options: PredictOptions) 
 
 
 def settings_of(config: TrainConfig, recipe: Path) -> dict[str, Any]:
-    """Give what decides a result: the network, the budget, and a digest of the recipe's file."""
-    content = json.dumps(tomllib.loads(recipe.read_text(encoding="utf-8")), sort_keys=True)
+    """Give what decides a result: network, budget, and a digest of the file `recipe` over what it names."""
+    content = tomllib.loads(recipe.read_text(encoding="utf-8"))
+    if config.recipe:
+        content = laid_over(find_recipe(config.recipe).content, content)
     how = asdict(config.optimiser)
     return {
         "network": dict(config.network),
         **{name: how[name] for name in ("steps", "batch", "crop")},
-        "recipe": hashlib.sha256(content.encode()).hexdigest()[:12],
+        "recipe": _digest(content)[:12],
     }
 
 
@@ -185,3 +216,12 @@ def _refuse_taught(card: ModelCard, frames: Sequence[LabelledFrame]) -> None:
     known = taught(card) & {f.patient for f in frames}
     if known:
         raise SystemExit(f"{card.name} has learnt from {', '.join(sorted(known))}; this is no validation.")
+
+
+def _in_its_folder(config: TrainConfig, settings: Mapping[str, Any]) -> TrainConfig:
+    """Give each combination of settings a folder of its own, so that no run meets another's checkpoint."""
+    return replace(config, output=config.output.with_name(f"{config.output.name}-{_digest(settings)[:8]}"))
+
+
+def _digest(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

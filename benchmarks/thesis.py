@@ -22,14 +22,14 @@ from benchmarks.learning import (
     Deadline,
     Notebook,
     add_options,
-    in_its_folder,
     learn,
+    measure_all,
     say_scores,
     score,
     settings_of,
 )
 from benchmarks.thesis_page import write_page
-from napari_cardioseg.domain import LV_SCHEME, ConfigError
+from napari_cardioseg.domain import LV_SCHEME
 from napari_cardioseg.io.frames import read_frames
 from napari_cardioseg.predict import PredictOptions
 from napari_cardioseg.train import TrainConfig, load_config
@@ -54,22 +54,12 @@ _NETWORKS: dict[str, dict[str, dict[str, Any]]] = {
 def run(options: argparse.Namespace) -> None:
     """Train and measure what has no result yet."""
     notebook = Notebook(options.json or RESULTS / f"thesis-{options.profile}.json")
-    deadline = Deadline(options.minutes)
-    for name in _STEPS:
-        config = configured(name, options)
-        settings = {**settings_of(config, _CONFIG), "resize": config.preprocessing.resize}
-        if notebook.knows(name, settings):
-            say(name, "known")
-            continue
-        try:
-            result = None if deadline.passed else _measure(in_its_folder(config, settings), deadline)
-        except ConfigError as error:  # its loss was no number, say; the others go on
-            say(name, f"failed: {error}")
-            continue
-        if result is None:
-            say(name, "not finished; the same command goes on with it")
-            return
-        notebook.write(name, settings, result)
+    configs = {name: configured(name, options) for name in _STEPS}
+    runs = [
+        (name, config, {**settings_of(config, _CONFIG), "resize": config.preprocessing.resize})
+        for name, config in configs.items()
+    ]
+    measure_all(runs, notebook, Deadline(options.minutes), _measure)
 
 
 def configured(name: str, options: argparse.Namespace) -> TrainConfig:
