@@ -174,6 +174,13 @@ def test_contrast_curves_keep_the_order_of_intensities_and_inversion_turns_it(cr
         assert torch.corrcoef(torch.stack((turned, before)))[0, 1] < -0.99
 
 
+def test_no_contrast_is_rounded_to_less_than_nothing(data):
+    how = replace(NOTHING, curve=0.3, inversion=1, gamma=2)  # 1 less a curve's end, to a fractional power
+    for seed in range(12):
+        image, _ = augment(data.images, data.labels, data.centres, 48, how, Preprocessing(), rng(seed))
+        assert torch.isfinite(image).all()
+
+
 def test_local_crops_are_on_their_own_scale_as_prediction_has_it(crops):
     plain, _ = crops()
     local, _ = crops(local=1)

@@ -286,7 +286,7 @@ def _random_contrast(signal: Tensor, how: Augmentation, rng: Generator) -> Tenso
         signal = apply_curves(signal.flatten(1), levels, values).view_as(signal)
     if how.inversion > 0:
         inverted = _each((torch.rand(n, generator=rng) < how.inversion).float(), signal)
-        signal = signal + inverted * (1 - 2 * signal)
+        signal = (signal + inverted * (1 - 2 * signal)).clamp(min=0)  # a curve may end a rounding above 1
     return signal
 
 
