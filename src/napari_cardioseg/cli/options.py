@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from napari_cardioseg.domain import ConfigError
 
@@ -64,6 +65,37 @@ def load_model(name: str | None) -> Model:
     from napari_cardioseg.predict import Model
 
     return Model.build(file.card, file.weights)
+
+
+def add_set_option(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Add --set, whose KEY=VALUE `read_setting` reads."""
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="extend",
+        nargs="+",
+        default=[],
+        metavar="KEY=VALUE",
+        help=meaning,
+    )
+
+
+def read_setting(text: str, example: str) -> dict[str, Any]:
+    """Read KEY=VALUE as a line of a TOML file; a word needs no quotes, of which the shell has freed it.
+
+    Raises
+    ------
+    ConfigError
+        If it is none; `example` shows how one looks.
+    """
+    key, equals, value = text.partition("=")
+    quoted = value.replace("\\", "\\\\").replace('"', '\\"')
+    for line in (text, f'{key} = "{quoted}"') if equals else ():
+        try:
+            return tomllib.loads(line)
+        except tomllib.TOMLDecodeError:
+            continue
+    raise ConfigError(f"--set wants KEY=VALUE, as in {example}, not {text!r}.")
 
 
 def check_output(path: Path) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import argparse
 import os
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from napari_cardioseg.cli.evaluate import patient_list
+from napari_cardioseg.cli.options import add_set_option, read_setting
 from napari_cardioseg.cli.progress import run_job
 from napari_cardioseg.domain import ConfigError, Job, drain
 
@@ -63,15 +62,7 @@ def add_commands(commands: Any) -> None:
         metavar="DIR",
         help="folder of the run; without a file, its name is the model's",
     )
-    parser.add_argument(
-        "--set",
-        dest="settings",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help="any other entry of the file, as in optimiser.steps=2000",
-    )
+    add_set_option(parser, "any other entry of the file, as in optimiser.steps=2000")
     parser.add_argument(
         "--folds", type=int, metavar="N", help="cross-validate by patient with this many folds"
     )
@@ -141,7 +132,7 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
 
     given: dict[str, Any] = {}
     for setting in options.settings:
-        given = laid_over(given, _setting(setting))
+        given = laid_over(given, read_setting(setting, "optimiser.steps=2000"))
     if options.recipe is not None:
         given["recipe"] = options.recipe
     if options.output is not None:
@@ -153,26 +144,6 @@ def _changes(options: argparse.Namespace) -> dict[str, Any]:
     data = {"frames": options.frames, "validation": options.validation}
     data = {key: value for key, value in data.items() if value is not None}
     return laid_over(given, {"data": data} if data else {})
-
-
-def _setting(text: str) -> Mapping[str, Any]:
-    """Read KEY=VALUE as a line of a TOML file; a word needs no quotes."""
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ConfigError(f"--set wants KEY=VALUE, as in optimiser.steps=2000, not {text!r}.")
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError:
-        pass
-    try:
-        return tomllib.loads(f"{key} = {_quoted(value)}")
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"--set wants KEY=VALUE, as in optimiser.steps=2000, not {text!r}.") from error
-
-
-def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
-    return f'"{escaped}"'
 
 
 def _list_recipes() -> None:

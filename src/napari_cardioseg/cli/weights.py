@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import tomllib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_cardioseg.cli.options import check_output
+from napari_cardioseg.cli.options import add_set_option, check_output, read_setting
 from napari_cardioseg.domain import LV_SCHEME, ConfigError, ModelCard
 
 if TYPE_CHECKING:
@@ -45,15 +44,7 @@ def add_commands(commands: Any) -> None:
         "checkpoint", type=Path, metavar="CHECKPOINT", help="a .pth state dict or a .safetensors file"
     )
     parser.add_argument("--network", required=True, metavar="NAME", help="the network, as in [network] name")
-    parser.add_argument(
-        "--set",
-        dest="settings",
-        action="extend",
-        nargs="+",
-        default=[],
-        metavar="KEY=VALUE",
-        help='its other arguments, as in [network]: backbone=resnet50 "rates=[2, 4, 6]"',
-    )
+    add_set_option(parser, 'its other arguments, as in [network]: backbone=resnet50 "rates=[2, 4, 6]"')
     parser.add_argument(
         "-o",
         "--output",
@@ -88,18 +79,13 @@ def _network(name: str, settings: Sequence[str]) -> dict[str, Any]:
     """Make the description of the network from what the shell gave."""
     config: dict[str, Any] = {"name": name}
     for setting in settings:
-        key, equals, text = setting.partition("=")
-        if not equals or not key.isidentifier():
-            raise ConfigError(f"--set wants KEY=VALUE, as in backbone=resnet50, not {setting!r}.")
-        if key in ("name", "classes"):
+        given = read_setting(setting, "backbone=resnet50")
+        if taken := given.keys() & {"name", "classes"}:
             raise ConfigError(
-                f"{key} cannot be --set: the name is --network's, and the classes are background, "
-                f"{', '.join(c.name for c in LV_SCHEME)}."
+                f"{', '.join(sorted(taken))} cannot be --set: the name is --network's, and the classes are "
+                f"background, {', '.join(c.name for c in LV_SCHEME)}."
             )
-        try:
-            config[key] = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            config[key] = text  # a word, which the shell has freed of its quotes
+        config |= given
     return {**config, "classes": len(LV_SCHEME) + 1}
 
 
