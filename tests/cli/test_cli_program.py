@@ -111,3 +111,17 @@ def test_each_command_sits_in_one_module() -> None:
     named = [module.__name__.rsplit(".", 1)[1] for module in COMMANDS]
     assert sorted(named) == ["evaluate", "info", "models", "segment", "train", "weights", "window"]
     assert build_parser().parse_args([]).run.__name__ == "run_open"
+
+
+def test_a_stopped_training_says_how_to_go_on(tmp_path, monkeypatch, capsys):
+    def stopped(_job: object, _title: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("napari_cardioseg.cli.train.run_job", stopped)
+    monkeypatch.setattr("napari_cardioseg.io.frames.read_frames", lambda _folder: [])
+    run = ["train", "--recipe", "cardioseg", "--frames", "f", "-o", str(tmp_path)]
+    assert main(run) == 130
+    assert "cancelled." in capsys.readouterr().err  # before there was anything to go on from
+    (tmp_path / "checkpoint.pt").touch()
+    assert main(run) == 130
+    assert f"the same command goes on from {tmp_path}." in capsys.readouterr().err

@@ -63,8 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except MemoryError as error:
         print(f"napari-cardioseg: {str(error) or 'The memory of this machine is full.'}", file=sys.stderr)
         return FAILED
-    except KeyboardInterrupt:
-        print("napari-cardioseg: cancelled.", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"napari-cardioseg: {str(stop) or 'cancelled.'}", file=sys.stderr)
         return CANCELLED
     except BrokenPipeError:
         # The reader of our output (head, less) has left; Python would complain once more at its end.

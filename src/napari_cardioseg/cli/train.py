@@ -13,6 +13,7 @@ from napari_cardioseg.cli.progress import run_job
 from napari_cardioseg.domain import ConfigError, Job, drain
 
 if TYPE_CHECKING:
+    from napari_cardioseg.domain import ModelCard
     from napari_cardioseg.train import TrainConfig
 
 T = TypeVar("T")
@@ -98,9 +99,19 @@ def _train(config: TrainConfig, *, resume: bool) -> None:
     from napari_cardioseg.train import train
 
     frames = read_frames(config.data.frames)
-    result = _run(train(config, frames, resume=resume), "Training")
+    result = _run(train(config, frames, resume=resume), "Training", config.output)
     if _leads():
-        print(f"{result.path}: trained on {result.card.training['frames']} frames")
+        print(f"{result.path}: trained on {result.card.training['frames']} frames{_validated(result.card)}")
+
+
+def _validated(card: ModelCard) -> str:
+    """Say how the weights that were kept did on the validation patients, if there are any."""
+    found = card.metrics.get("validation")
+    if not found or "dice" not in found:
+        return ""
+    names = {c.key: c.name for c in card.scheme}
+    dice = ", ".join(f"{names[key]} {value:.3f}" for key, value in found["dice"].items())
+    return f"; step {found['step']}, Dice by slice on the validation patients: {dice}"
 
 
 def _cross_validate(config: TrainConfig, folds: int, *, resume: bool) -> None:
@@ -109,7 +120,7 @@ def _cross_validate(config: TrainConfig, folds: int, *, resume: bool) -> None:
     from napari_cardioseg.train.crossval import REPORT, cross_validate
 
     frames = read_frames(config.data.frames)
-    result = _run(cross_validate(config, frames, folds, resume=resume), "Cross-validation")
+    result = _run(cross_validate(config, frames, folds, resume=resume), "Cross-validation", config.output)
     if _leads():
         head = f"{heading(result.report)}, each by the network that was trained without them"
         said = "\n".join((head, *notes(result.report)))
@@ -117,9 +128,18 @@ def _cross_validate(config: TrainConfig, folds: int, *, resume: bool) -> None:
         print(f"\n{result.path}: all {folds} folds as one model; written to {config.output / REPORT}")
 
 
-def _run(job: Job[T], title: str) -> T:
+def _run(job: Job[T], title: str, output: Path) -> T:
     """Run a job; of the processes that torchrun started only the first shows its progress."""
-    return run_job(job, title) if _leads() else drain(job)
+    if not _leads():
+        return drain(job)
+    from napari_cardioseg.train.loop import CHECKPOINT
+
+    try:
+        return run_job(job, title)
+    except KeyboardInterrupt:
+        if any(output.rglob(CHECKPOINT)):
+            raise KeyboardInterrupt(f"stopped; the same command goes on from {output}.") from None
+        raise
 
 
 def _leads() -> bool:
