@@ -175,17 +175,21 @@ def test_a_model_that_knows_the_patients_is_found_out(frames, model):
     assert identify(taught, frames) == {"model": "chance", "trained_on": ["B"]}
 
 
+def test_frames_of_another_size_are_a_stack_of_their_own(frames, model):
+    options = PredictOptions(device="cpu", tta=False)
+    alone = drain(segment_frames(frames, model, options))
+    wide = LabelledFrame("A", 0, np.tile(frames[0].image, 2), np.tile(frames[0].labels, 2), frozenset({1}))
+    coarse = replace(frames[0], instance=9, pixel_size=(9.0, 9.0))
+    found = drain(segment_frames([wide, *frames, coarse], model, options))
+    assert [labels.shape for labels in found] == [f.image.shape for f in (wide, *frames, coarse)]
+    for labels, expected in zip(found[1:-1], alone, strict=True):
+        np.testing.assert_array_equal(labels, expected)
+    assert drain(evaluate_frames([wide, *frames], model, options))["n_frames"] == len(frames) + 1
+
+
 def test_what_cannot_be_evaluated_is_said(frames, model):
     with pytest.raises(ConfigError, match="no labelled frames"):
         drain(evaluate_frames([], model))
-    wide = np.zeros((64, 80), np.uint8)
-    uneven = [*frames, LabelledFrame("A", 9, wide, wide, frozenset({1}))]
-    with pytest.raises(ConfigError, match="patient A differ in size"):
-        drain(evaluate_frames(uneven, model, PredictOptions(device="cpu", tta=False)))
-    one = frames[0]
-    scaled = [one, replace(one, instance=9, pixel_size=(1.0, 1.0))]
-    with pytest.raises(ConfigError, match="patient B differ in size"):
-        drain(evaluate_frames(scaled, model, PredictOptions(device="cpu", tta=False)))
     stranger = replace(model, card=replace(model.card, scheme=LabelScheme((RV_CAVITY,))))
     with pytest.raises(ConfigError, match="finds RV cavity, but the frames show LV cavity, myocardium"):
         shared_classes(stranger, LV_SCHEME)

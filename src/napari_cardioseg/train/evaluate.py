@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
@@ -84,12 +84,11 @@ def segment_frames(
     scheme: LabelScheme = LV_SCHEME,
     pixel_size: PixelSize | None = None,
 ) -> Job[list[Labels]]:
-    """Segment each patient's frames as one stack.
+    """Segment each patient's frames as one stack, or as one for each size that they have.
 
     Parameters
     ----------
     frames : sequence of LabelledFrame
-        All frames of a patient must be of one size, in pixels and in mm.
     model : Model
         The model to apply.
     options : PredictOptions, optional
@@ -107,7 +106,7 @@ def segment_frames(
     Raises
     ------
     ConfigError
-        If there are no frames, or a patient's differ in size.
+        If there are no frames.
     """
     if not frames:
         raise ConfigError("There are no labelled frames to evaluate on.")
@@ -117,15 +116,23 @@ def segment_frames(
         if c.key in theirs:
             values[theirs[c.key]] = c.value
     result: dict[int, Labels] = {}
-    for patient, stack in by_patient(frames):
-        if len({(frames[i].image.shape, frames[i].pixel_size) for i in stack}) > 1:
-            raise ConfigError(f"The frames of patient {patient} differ in size.")
+    for patient, stack in _stacks(frames):
         images = np.stack([frames[i].image for i in stack])
         size = pixel_size or frames[stack[0]].pixel_size
         job = predict_frames(images, size, model, options or PredictOptions())
         labels = (yield from retold(job, _within(patient, len(result), len(frames)))).labels
         result.update(zip(stack, values[labels], strict=True))
     return [result[i] for i in range(len(frames))]
+
+
+def _stacks(frames: Sequence[LabelledFrame]) -> Iterator[tuple[str, list[int]]]:
+    """Give each patient's name and the indices of their frames of one size, in pixels and in mm."""
+    for patient, all_of_them in by_patient(frames):
+        of_size: dict[object, list[int]] = {}
+        for i in all_of_them:
+            of_size.setdefault((frames[i].image.shape, frames[i].pixel_size), []).append(i)
+        for stack in of_size.values():
+            yield patient, stack
 
 
 def _within(patient: str, done: int, total: int) -> Callable[[Progress], Progress]:
