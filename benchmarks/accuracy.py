@@ -24,6 +24,7 @@ from napari_cardioseg.predict import Model, PredictOptions
 from napari_cardioseg.predict.decide import choose_labels
 from napari_cardioseg.store.models import read_model
 from napari_cardioseg.train import evaluate_frames, load_config
+from napari_cardioseg.train.evaluate import taught
 
 TWINS = ("unet-validation", "deeplab-validation")
 """Runs whose models are measured; the first is the default model's twin."""
@@ -51,11 +52,9 @@ def run(report: Report, options: argparse.Namespace) -> None:
 def _read(name: str, held_out: Sequence[str]) -> Model:
     config = load_config(REPOSITORY / "configs" / f"{name}.toml")
     model_file = read_model(config.output / f"{name}.safetensors")
-    taught = set(model_file.card.training.get("patients", ())) & set(held_out)
-    if taught:
-        raise SystemExit(
-            f"{name} was trained on {', '.join(sorted(taught))}; this would not be a validation."
-        )
+    known = taught(model_file.card) & set(held_out)
+    if known:
+        raise SystemExit(f"{name} was trained on {', '.join(sorted(known))}; this would not be a validation.")
     return Model.build(model_file.card, model_file.weights)
 
 
