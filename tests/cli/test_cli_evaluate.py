@@ -112,7 +112,7 @@ def test_evaluate_refuses_an_impossible_pixel_size(
     with pytest.raises(SystemExit) as ended:
         main(["evaluate", "--frames", str(frames), f"--pixel-size={size}"])
     assert ended.value.code == 2
-    assert f"'{size}' is no size in mm" in capsys.readouterr().err
+    assert f"'{size}' is no size from 0.1 to 10 mm" in capsys.readouterr().err
 
 
 def test_evaluate_takes_only_the_patients_named(

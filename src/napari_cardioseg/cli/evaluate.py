@@ -88,8 +88,8 @@ def pixel_size(text: str) -> tuple[float, float]:
         side = float(text)
     except ValueError:
         side = math.nan
-    if not 0 < side < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is no size in mm, such as 1.25")
+    if not 0.1 <= side <= 10:  # beyond, a frame would be gigabytes for a network, or a few pixels
+        raise argparse.ArgumentTypeError(f"{text!r} is no size from 0.1 to 10 mm, such as 1.25")
     return side, side
 
 
