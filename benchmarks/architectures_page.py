@@ -22,7 +22,7 @@ Every system here learnt from the same patients by the same recipe with the same
 the same patients by the same code: `python -m benchmarks.architectures`, which writes this page with `--page`
 from `benchmarks/results/architectures-*.json`. There, too, are all patients and every slice that failed.
 
-The recipe is `configs/architectures.toml`: Sunnybrook's frames at end-diastole and end-systole, 21 patients
+The recipe is `configs/architectures.toml`: Sunnybrook's frames at end-diastole and end-systole, 20 patients
 to learn from, eight to measure on; random weights at the start, partial labels, no teacher, the last weights.
 It answers what a network makes of few hearts in a short time, not what it can reach at best: the shipped
 models learnt longer and in several runs (`docs/results.md`). Networks whose papers begin with ImageNet's
