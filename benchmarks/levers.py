@@ -1,6 +1,7 @@
 """What does each part of our recipe bring? The U-Net of `benchmarks.architectures`, with one thing changed.
 
-All runs learn from the same patients with the budget of that comparison. Results are written one by one and not made again; `--page` then writes docs/benchmarks/levers.md.
+All runs learn from the same patients with the budget of that comparison. Results are written one by one and
+not made again; `--page` then writes docs/benchmarks/levers.md.
 """
 
 from __future__ import annotations
