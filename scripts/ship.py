@@ -3,9 +3,9 @@
 
     python scripts/ship.py
 
-Needs the runs of configs/unet-sunnybrook.toml and configs/deeplab-sunnybrook.toml, and
-benchmarks/results/accuracy.json (`python -m benchmarks.accuracy --json ...`), which measures the twins: the same
-networks before they learnt from the validation patients.
+Needs the runs of configs/unet-sunnybrook.toml and deeplab-sunnybrook.toml, and the results of
+`python -m benchmarks.accuracy`, which measures the twins: the same networks before they learnt from the
+validation patients.
 """
 
 from __future__ import annotations
