@@ -50,6 +50,18 @@ def test_the_file_written_is_a_model_with_the_checkpoints_weights(
     assert lines[-1] == "not used from the file: fc (2)"
 
 
+def test_a_model_file_gives_its_backbone_to_another_network(
+    resnet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = tmp_path / "first.safetensors", tmp_path / "second.safetensors"
+    small = ["--set", "backbone=resnet18", "width=4"]
+    assert main(["weights", str(resnet), "--network", "pspnet", *small, "-o", str(first)]) == 0
+    assert main(["weights", str(first), "--network", "deeplabv2", *small, "-o", str(second)]) == 0
+    assert "deeplabv2 with 120 of its" in capsys.readouterr().out
+    counters = {k: v.shape for k, v in read_model(second).weights.items() if k.endswith("tracked")}
+    assert set(counters.values()) == {()}
+
+
 def test_verbose_lists_every_tensor_once(
     resnet: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

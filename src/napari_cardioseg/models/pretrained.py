@@ -200,6 +200,8 @@ def _place(theirs: str, own: Mapping[str, Tensor]) -> str | None:
 def _fit(value: Tensor, wanted: torch.Size, *, fold: bool) -> Tensor | None:
     if value.shape == wanted:
         return value
+    if not wanted and value.numel() == 1:  # counters: some files hold a single number as a list of one
+        return value.reshape(())
     if value.ndim == 2 and len(wanted) == 4 and tuple(value.shape) == (wanted[0], math.prod(wanted[1:])):
         return value.reshape(wanted)  # a fully connected layer over a map, as a convolution
     if fold and value.ndim == 4 and (value.shape[0], *value.shape[2:]) == (wanted[0], *wanted[2:]):

@@ -132,7 +132,7 @@ def write_model(path: Path, model: ModelFile) -> None:
         If the file cannot be written there.
     """
     card = {"format": FORMAT, "version": FORMAT_VERSION, **asdict(model.card)}
-    weights = {name: np.ascontiguousarray(value) for name, value in model.weights.items()}
+    weights = {name: np.asarray(value, order="C") for name, value in model.weights.items()}
     partial = path.with_name(path.name + ".partial")
     try:
         partial.write_bytes(save(weights, {"card": json.dumps(card)}))
