@@ -39,6 +39,8 @@ def test_unknown_networks_and_arguments_are_refused_with_a_sentence():
     assert "unet" in network_names()
     with pytest.raises(ModelError, match="no network called 'unot'"):
         build_network({"name": "unot"})
+    with pytest.raises(ModelError, match="has no name; known are unet"):
+        build_network({"widths": [4, 8]})
     with pytest.raises(ModelError, match="depth, which is not known"):
         build_network({"name": "unet", "depth": 5})
     with pytest.raises(ModelError, match="widths must be a list of whole numbers, not 8"):

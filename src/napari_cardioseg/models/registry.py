@@ -80,6 +80,8 @@ def build_network(config: Mapping[str, Any]) -> SegmentationNetwork:
     """
     arguments = dict(config)
     name = arguments.pop("name", None)
+    if name is None:
+        raise ModelError(f"The network has no name; known are {', '.join(_NETWORKS)}.")
     if not isinstance(name, str) or name not in _NETWORKS:
         raise ModelError(f"There is no network called {name!r}; known are {', '.join(_NETWORKS)}.")
     module, cls = _NETWORKS[name]
