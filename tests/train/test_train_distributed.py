@@ -74,7 +74,8 @@ def test_two_processes_learn_what_one_learns(frames_folder):
         )
     ours, theirs = alone.card.metrics["validation"], together.card.metrics["validation"]
     assert theirs["loss"] == pytest.approx(ours["loss"], abs=1e-5)
-    assert theirs["score"] == pytest.approx(ours["score"], abs=1e-3)
+    # After five steps most pixels are near even, and rounding turns some of them over.
+    assert theirs["score"] == pytest.approx(ours["score"], abs=0.03)
     assert "Warning" not in ran.stderr
 
 
